@@ -1,0 +1,35 @@
+"""Reading delivered mail back from the Maildirs of the test Postfix."""
+
+from __future__ import annotations
+
+from tests.mail.kubectl import Kubectl, KubectlError
+from tests.mail.polling import eventually
+
+_FIND = 'file=$(grep -rlF -- "$1" "/var/mail/test/$2/new") && cat "$file"'
+
+
+def read_delivered(kubectl: Kubectl, message_id: str, recipient: str, *, within_seconds: float = 20) -> bytes:
+    """Return the mail with *message_id* as it lies in the recipient's mailbox, filter's headers included.
+
+    Raises TimeoutError if it does not arrive.
+    """
+    domain = recipient.partition("@")[2]
+
+    def found() -> bytes | None:
+        try:
+            return kubectl.execute(
+                "mail-test", "deployment/postfix", "sh", "-c", _FIND, "sh", message_id, domain
+            )
+        except KubectlError:
+            return None
+
+    return eventually(found, within_seconds=within_seconds, what=f"delivery of {message_id} to {recipient}")
+
+
+def is_delivered(kubectl: Kubectl, message_id: str, recipient: str) -> bool:
+    """Tell whether the mail with *message_id* lies in the recipient's mailbox now."""
+    try:
+        read_delivered(kubectl, message_id, recipient, within_seconds=0)
+    except TimeoutError:
+        return False
+    return True
