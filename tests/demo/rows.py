@@ -54,7 +54,9 @@ def refuses(write: Callable[[], EmailMessage], naming: str) -> Callable[[MailSys
 
     def check(system: MailSystem) -> Outcome:
         reply = system.receive(write())
-        return Outcome(reply.line, ok=reply.refused and naming.lower() in reply.text.lower())
+        return Outcome(
+            reply.line, ok=reply.refused and reply.command == "DATA" and naming.lower() in reply.text.lower()
+        )
 
     return check
 

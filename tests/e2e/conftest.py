@@ -1,0 +1,64 @@
+"""Fixtures of the full tier: the operator's pod of install.yaml, a MailFilter, and mail systems around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.demo import installation
+from tests.e2e import traffic
+from tests.mail import system as mail_system
+from tests.mail.kubectl import Kubectl
+from tests.mail.polling import eventually
+from tests.mail.system import MailSystem
+
+
+@pytest.fixture(scope="session")
+def installed() -> MailSystem:
+    """Provide the mail system with operator and MailFilter in place, zones loaded from its status."""
+    system = mail_system.start(Kubectl())
+    installation.install_operator(system)
+    system.kubectl.apply_files([installation.MAILFILTER])
+    installation.wait_ready(system)
+    installation.wait_records(system)
+    system.publish_records()
+    return system
+
+
+@pytest.fixture
+def system(installed: MailSystem) -> MailSystem:
+    """Provide the mail system in working order: filter Ready, clean mail accepted, EICAR refused."""
+    installation.wait_ready(installed)
+    traffic.wait_filtering(installed, within_seconds=60)
+    return installed
+
+
+@pytest.fixture
+def filter_pod(system: MailSystem) -> Iterator[dict[str, Any]]:
+    """Provide the filter's pod to break; port 2525 leads straight to it.
+
+    The pod is replaced afterwards, so that the kubelet's back-off of killed containers does not reach the
+    next test.
+    """
+    (pod,) = eventually(system.filter_pods, within_seconds=60, what="the filter's pod")
+    system.point_at_pod()
+    yield pod
+    replace_pod(system, pod)
+
+
+def replace_pod(system: MailSystem, pod: dict[str, Any]) -> None:
+    """Delete *pod* and return when another one filters mail."""
+    name = pod["metadata"]["name"]
+    system.kubectl.run("delete", "pod", name, f"--namespace={system.namespace}", "--grace-period=1")
+
+    def replaced() -> bool:
+        pods = system.filter_pods()
+        return bool(pods) and all(_is_ready(other) for other in pods)
+
+    eventually(replaced, within_seconds=120, what=f"a ready pod in place of {name}")
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -1,0 +1,87 @@
+"""P1: no mail is accepted unscanned, whatever is down."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+from tests.e2e import processes, traffic
+from tests.mail import messages
+from tests.mail.polling import eventually
+from tests.mail.system import MailSystem
+
+BROKEN_SECONDS = 32
+# The kubelet waits longer before each restart of a container that was killed again and again.
+REPAIR_SECONDS = 150
+BOTH_WAYS = ("service", "pod")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize("program", ["clamd", "rspamd"])
+def test_mail_waits_while_a_program_is_down(
+    system: MailSystem, filter_pod: dict[str, Any], program: str, number: signal.Signals
+) -> None:
+    with processes.kept_under(filter_pod["metadata"]["uid"], program, number):
+        traffic.assert_all_deferred(traffic.send_for(system, BROKEN_SECONDS))
+    seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=BOTH_WAYS)
+    print(f"mail flows {seconds:.1f} s after {program} may run again")
+
+
+def test_mail_waits_while_clamd_has_no_fetched_database(
+    system: MailSystem, filter_pod: dict[str, Any]
+) -> None:
+    """A clamd that starts with an emptied directory serves nothing; the built-in signature does not count."""
+    uid = filter_pod["metadata"]["uid"]
+    _scale_signature_server(system, 0)
+    try:
+        emptied = processes.empty_directory(processes.root_of(uid, "clamd") / "var/lib/clamav")
+        assert emptied, "there was no database to remove"
+        processes.send_signal(uid, "clamd", signal.SIGKILL)
+        traffic.assert_all_deferred(traffic.send_for(system, BROKEN_SECONDS))
+    finally:
+        _scale_signature_server(system, 1)
+    seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=BOTH_WAYS)
+    print(f"mail flows {seconds:.1f} s after the signature server is back")
+
+
+def test_a_running_clamd_keeps_its_signatures(system: MailSystem, filter_pod: dict[str, Any]) -> None:
+    """Emptying the directory under a running clamd changes nothing, not even when clamd loads it again."""
+    root = processes.root_of(filter_pod["metadata"]["uid"], "clamd")
+    assert processes.empty_directory(root / "var/lib/clamav")
+    _assert_filtering(system)
+    assert processes.ask_clamd(root / "run/clamav/clamd.sock", b"RELOAD") == b"RELOADING"
+    for mail in traffic.send_for(system, 10):
+        expected = mail.reply.accepted if mail.kind == "clean" else mail.reply.refused
+        assert expected, mail
+
+
+def test_over_size_mail_is_not_taken_unscanned(system: MailSystem) -> None:
+    """Postfix's own limit, which is below the filter's, answers first."""
+    reply = system.receive(
+        messages.with_attachment(b"x" * 45_000_000, "application", "octet-stream", "large")
+    )
+    assert reply.refused, reply
+
+
+def _assert_filtering(system: MailSystem) -> None:
+    for write in (messages.with_eicar_body, messages.with_eicar_attachment, messages.with_eicar_zip):
+        reply = system.receive(write())
+        assert reply.refused, reply
+    assert system.receive(messages.clean()).accepted
+
+
+def _scale_signature_server(system: MailSystem, replicas: int) -> None:
+    """Start or stop the signature server and return when it is so."""
+    system.kubectl.run(
+        "scale", "deployment/signatures", f"--namespace={system.namespace}", f"--replicas={replicas}"
+    )
+
+    def scaled() -> bool:
+        pods = system.kubectl.items(
+            "pods", f"--namespace={system.namespace}", "--selector=app.kubernetes.io/name=signatures"
+        )
+        ready = [status["ready"] for pod in pods for status in pod["status"].get("containerStatuses", [])]
+        return len(pods) == replicas and all(ready) and len(ready) == replicas
+
+    eventually(scaled, within_seconds=60, what=f"{replicas} signature servers")

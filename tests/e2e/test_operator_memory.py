@@ -1,0 +1,15 @@
+"""What the operator needs; the figure is printed, not judged."""
+
+from __future__ import annotations
+
+from tests.demo.installation import OPERATOR_NAMESPACE
+from tests.e2e import processes
+from tests.mail.system import MailSystem
+
+
+def test_operator_memory_is_measured(system: MailSystem) -> None:
+    (pod,) = system.kubectl.items("pods", f"--namespace={OPERATOR_NAMESPACE}")
+    pids = [pid for name in ("python3", "python") for pid in processes.find(pod["metadata"]["uid"], name)]
+    figures = processes.memory_bytes(pids[0])
+    print(", ".join(f"operator memory ({name}): {value / 2**20:.1f} MiB" for name, value in figures.items()))
+    assert figures["cgroup"] > 0
