@@ -77,9 +77,7 @@ def signs_outgoing_mail(system: MailSystem) -> Outcome:
 def publishes_what_status_says(system: MailSystem) -> Outcome:
     """Ask the server fed with the zone lines: its strings, joined, are each record's value."""
     records = [record for record in system.dns_records() if record["purpose"] == "DKIM"]
-    differing = [
-        record["name"] for record in records if zones.look_up_txt(record["name"]) != [record["value"]]
-    ]
+    differing = [record["name"] for record in records if zones.look_up_txt(record["name"]) != [record["value"]]]
     if differing:
         return Outcome(f"differs: {', '.join(differing)}", ok=False)
     return Outcome(f"{len(records)} records equal", ok=bool(records))

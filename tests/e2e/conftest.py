@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.cluster.connection import Connection
+from tests.cluster.fixtures import node
 from tests.demo import installation
 from tests.e2e import traffic
 from tests.mail import system as mail_system
@@ -13,11 +15,13 @@ from tests.mail.kubectl import Kubectl
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
+__all__ = ["node"]
+
 
 @pytest.fixture(scope="session")
-def installed() -> MailSystem:
+def installed(node: Connection) -> MailSystem:
     """Provide the mail system with operator and MailFilter in place, zones loaded from its status."""
-    system = mail_system.start(Kubectl())
+    system = mail_system.start(Kubectl(str(node.kubeconfig)))
     installation.install_operator(system)
     system.kubectl.apply_files([installation.MAILFILTER])
     installation.wait_ready(system)

@@ -19,9 +19,7 @@ from tests.mail.polling import eventually
 
 def find(pod_uid: str, program: str) -> list[int]:
     """Return the ids of the processes called *program* in the pod, oldest first."""
-    return sorted(
-        int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _belongs(entry, pod_uid, program)
-    )
+    return sorted(int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _belongs(entry, pod_uid, program))
 
 
 def _belongs(entry: Path, pod_uid: str, program: str) -> bool:

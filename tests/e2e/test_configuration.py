@@ -14,23 +14,19 @@ PERMISSIVE = "reject = 9998;\nadd_header = 9997;\n"
 
 
 def test_a_planted_syntax_error_never_serves(system: MailSystem, filter_pod: dict[str, Any]) -> None:
-    """The operator would repair it, so it is away: a killed rspamd takes the last good files, new pods wait."""
+    """The operator would repair it, so it is away: a killed rspamd takes its last good files, a new pod waits."""
     uid = filter_pod["metadata"]["uid"]
     with operators.stopped(system.kubectl):
         _plant(system, SYNTAX_ERROR)
         assert processes.send_signal(uid, "rspamd", signal.SIGKILL)
-        print(
-            f"restarted rspamd serves again after {traffic.wait_filtering(system, within_seconds=90):.1f} s"
-        )
+        print(f"restarted rspamd serves again after {traffic.wait_filtering(system, within_seconds=90):.1f} s")
         _delete_pod(system, filter_pod)
         system.point_at_pod()
         traffic.assert_all_deferred(traffic.send_for(system, 20))
     traffic.wait_filtering(system, within_seconds=120)
 
 
-def test_a_planted_permissive_configuration_never_serves(
-    system: MailSystem, filter_pod: dict[str, Any]
-) -> None:
+def test_a_planted_permissive_configuration_never_serves(system: MailSystem, filter_pod: dict[str, Any]) -> None:
     """What parses but was not written by the operator is not a candidate either."""
     with operators.stopped(system.kubectl):
         _plant(system, PERMISSIVE)

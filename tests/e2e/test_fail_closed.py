@@ -28,9 +28,7 @@ def test_mail_waits_while_a_program_is_down(
     print(f"mail flows {seconds:.1f} s after {program} may run again")
 
 
-def test_mail_waits_while_clamd_has_no_fetched_database(
-    system: MailSystem, filter_pod: dict[str, Any]
-) -> None:
+def test_mail_waits_while_clamd_has_no_fetched_database(system: MailSystem, filter_pod: dict[str, Any]) -> None:
     """A clamd that starts with an emptied directory serves nothing; the built-in signature does not count."""
     uid = filter_pod["metadata"]["uid"]
     _scale_signature_server(system, 0)
@@ -58,9 +56,7 @@ def test_a_running_clamd_keeps_its_signatures(system: MailSystem, filter_pod: di
 
 def test_over_size_mail_is_not_taken_unscanned(system: MailSystem) -> None:
     """Postfix's own limit, which is below the filter's, answers first."""
-    reply = system.receive(
-        messages.with_attachment(b"x" * 45_000_000, "application", "octet-stream", "large")
-    )
+    reply = system.receive(messages.with_attachment(b"x" * 45_000_000, "application", "octet-stream", "large"))
     assert reply.refused, reply
 
 
@@ -73,9 +69,7 @@ def _assert_filtering(system: MailSystem) -> None:
 
 def _scale_signature_server(system: MailSystem, replicas: int) -> None:
     """Start or stop the signature server and return when it is so."""
-    system.kubectl.run(
-        "scale", "deployment/signatures", f"--namespace={system.namespace}", f"--replicas={replicas}"
-    )
+    system.kubectl.run("scale", "deployment/signatures", f"--namespace={system.namespace}", f"--replicas={replicas}")
 
     def scaled() -> bool:
         pods = system.kubectl.items(

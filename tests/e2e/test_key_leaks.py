@@ -88,9 +88,7 @@ def _logs(system: MailSystem) -> dict[str, str]:
             for container in spec["containers"] + spec.get("initContainers", []):
                 target = (pod["metadata"]["name"], container["name"])
                 for previous in ("false", "true"):
-                    texts[f"log {target} previous={previous}"] = _log(
-                        system.kubectl, namespace, target, previous
-                    )
+                    texts[f"log {target} previous={previous}"] = _log(system.kubectl, namespace, target, previous)
     return texts
 
 

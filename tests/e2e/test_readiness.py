@@ -23,9 +23,7 @@ def test_ready_is_false_soon_after_clamd_goes_down(system: MailSystem, filter_po
     installation.wait_ready(system)
 
 
-def test_ready_is_false_soon_after_clamd_stops_answering(
-    system: MailSystem, filter_pod: dict[str, Any]
-) -> None:
+def test_ready_is_false_soon_after_clamd_stops_answering(system: MailSystem, filter_pod: dict[str, Any]) -> None:
     started = time.monotonic()
     with processes.kept_under(filter_pod["metadata"]["uid"], "clamd", signal.SIGSTOP):
         eventually(lambda: _ready(system)["status"] == "False", within_seconds=15, what="Ready=False")

@@ -83,6 +83,4 @@ class Kubectl:
     def execute(self, namespace: str, target: str, *command: str, stdin: bytes | None = None) -> bytes:
         """Run *command* in *target* (``pod`` or ``deployment/x``), first container; return what it prints."""
         interactive = ["--stdin"] if stdin is not None else []
-        return self.output(
-            "exec", f"--namespace={namespace}", *interactive, target, "--", *command, stdin=stdin
-        )
+        return self.output("exec", f"--namespace={namespace}", *interactive, target, "--", *command, stdin=stdin)

@@ -17,9 +17,7 @@ def read_delivered(kubectl: Kubectl, message_id: str, recipient: str, *, within_
 
     def found() -> bytes | None:
         try:
-            return kubectl.execute(
-                "mail-test", "deployment/postfix", "sh", "-c", _FIND, "sh", message_id, domain
-            )
+            return kubectl.execute("mail-test", "deployment/postfix", "sh", "-c", _FIND, "sh", message_id, domain)
         except KubectlError:
             return None
 

@@ -9,9 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(
-    probe: Callable[[], T | None], *, within_seconds: float, what: str, every_seconds: float = 0.2
-) -> T:
+def eventually(probe: Callable[[], T | None], *, within_seconds: float, what: str, every_seconds: float = 0.2) -> T:
     """Ask *probe* until it gives a value that counts as true, and return that value.
 
     AssertionErrors of *probe* mean "not yet".  Raises TimeoutError that names *what* was waited for and

@@ -56,9 +56,7 @@ class Server:
         """
         sender = parseaddr(message["From"])[1]
         recipient = parseaddr(message["To"])[1]
-        with smtplib.SMTP(
-            self.host, self.port, local_hostname="client.example.net", timeout=TIMEOUT_SECONDS
-        ) as smtp:
+        with smtplib.SMTP(self.host, self.port, local_hostname="client.example.net", timeout=TIMEOUT_SECONDS) as smtp:
             smtp.ehlo()
             if user:
                 smtp.login(user, PASSWORD)

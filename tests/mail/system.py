@@ -66,9 +66,7 @@ class MailSystem:
         """Let port 2525 use the filter pod's own address as its milter, past Service and readiness."""
 
         def address() -> str | None:
-            return next(
-                (pod["status"]["podIP"] for pod in self.filter_pods() if "podIP" in pod["status"]), None
-            )
+            return next((pod["status"]["podIP"] for pod in self.filter_pods() if "podIP" in pod["status"]), None)
 
         pod_address = eventually(address, within_seconds=60, what="the filter pod's address")
         change = f"postconf -e direct_milter=inet:{pod_address}:11332 && postfix reload"
