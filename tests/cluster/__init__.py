@@ -1,5 +1,4 @@
-"""
-The Kubernetes that the demo and the tests run on, made of Go modules and Debian packages.
+"""The Kubernetes that the demo and the tests run on, made of Go modules and Debian packages.
 
 Everything of one cluster lives in a network namespace without a default route, in a PID and a
 mount namespace per tier, below one state directory and one control group.  All names come from

@@ -10,13 +10,13 @@ from pathlib import Path
 from tests.cluster import cache, connection, images, layout, packages, programs, supervisor, tiers
 
 
-def _binaries(options: argparse.Namespace) -> int:
+def _binaries(_options: argparse.Namespace) -> int:
     for name, directory in programs.build_all().items():
         print(f"{name:12} {directory}")
     return 0
 
 
-def _packages(options: argparse.Namespace) -> int:
+def _packages(_options: argparse.Namespace) -> int:
     installed = packages.install()
     print("installed: " + (" ".join(installed) or "nothing, all there"))
     return 0
@@ -54,10 +54,10 @@ def _run(options: argparse.Namespace) -> int:
     if tier is None or not tiers.is_up(tier):
         raise SystemExit("no cluster is up: python3 -m tests.cluster up")
     command = connection.entering(cluster, options.command)
-    os.execvpe(command[0], command, {**os.environ, **connection.environment(tier)})
+    os.execvpe(command[0], command, {**os.environ, **connection.environment(tier)})  # noqa: S606 - no shell is the point
 
 
-def _status(options: argparse.Namespace) -> int:
+def _status(_options: argparse.Namespace) -> int:
     cluster = layout.current_cluster()
     print(f"cluster {cluster.name}, state {cluster.state}, cache {cache.root()}")
     for tier in cluster.tiers:

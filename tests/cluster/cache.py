@@ -1,5 +1,4 @@
-"""
-Directories for what is built, outside the checkout and keyed by what went into them.
+"""Directories for what is built, outside the checkout and keyed by what went into them.
 
 An entry is complete or absent: it is made beside its place and moved there in one step.
 """
@@ -44,8 +43,7 @@ def locked(name: str) -> Iterator[None]:
 
 
 def entry(kind: str, entry_key: str, build: Callable[[Path], None]) -> Path:
-    """
-    Return the directory of *kind* and *entry_key*, made by *build* if it is not there yet.
+    """Return the directory of *kind* and *entry_key*, made by *build* if it is not there yet.
 
     *build* gets an empty directory to fill; if it raises, nothing is kept.
     """

@@ -1,5 +1,4 @@
-"""
-One certificate authority per tier, the certificates it issues, and kubeconfigs made from them.
+"""One certificate authority per tier, the certificates it issues, and kubeconfigs made from them.
 
 Keys are P-256: fifty times faster to make than RSA, and every part of Kubernetes takes them.
 """
@@ -64,7 +63,7 @@ class Authority:
         )  # fmt: skip
 
     def write_kubeconfig(self, path: Path, user: str, server: str) -> None:
-        """Write a kubeconfig (as JSON, which is YAML too) for the certificate issued as *user*; it needs no other file."""
+        """Write a self-contained kubeconfig (JSON, so YAML too) for the certificate issued as *user*."""
 
         def data(name: str) -> str:
             return base64.b64encode((self.directory / name).read_bytes()).decode()

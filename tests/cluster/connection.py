@@ -1,5 +1,4 @@
-"""
-What a test needs to talk to a tier that is up, from inside the cluster's network namespace.
+"""What a test needs to talk to a tier that is up, from inside the cluster's network namespace.
 
 Process ids are those of the machine, so a test can stop or kill them; they are looked up each time,
 since what has been killed may have been started again.

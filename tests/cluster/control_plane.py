@@ -54,7 +54,7 @@ def _api_server(tier: layout.Tier) -> supervisor.Process:
     arguments = (
         programs.path(programs.KUBERNETES, "kube-apiserver"),
         f"--etcd-servers=http://127.0.0.1:{tier.ports.etcd_client}",
-        f"--bind-address={'0.0.0.0' if tier.name == 'node' else '127.0.0.1'}",
+        f"--bind-address={tier.host}",
         f"--secure-port={tier.ports.api}",
         # Must not be a loopback address, also where nothing will ever use it.
         f"--advertise-address={layout.NODE_ADDRESS}",
@@ -90,6 +90,9 @@ def _controller_manager(tier: layout.Tier) -> supervisor.Process:
         f"--service-account-private-key-file={tier.pki / 'sa.key'}",
         "--use-service-account-credentials=true",
         "--leader-elect=false",
+        # The default of 20 requests a second delays its start by 5 s.
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
         # It makes this directory, by default below /usr/libexec.
         f"--flex-volume-plugin-dir={tier.directory / 'volume-plugins'}",
     )

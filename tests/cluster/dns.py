@@ -1,5 +1,4 @@
-"""
-CoreDNS: names of Services, the test zones by the server that tests run, and for all else "no such name".
+"""CoreDNS: names of Services, the test zones by the server that tests run, and for all else "no such name".
 
 It runs beside the kubelet and listens on the node's address; pods, and commands run in the network
 namespace, have it as their only resolver.

@@ -1,5 +1,4 @@
-"""
-The cluster as pytest fixtures; a conftest takes them with `from tests.cluster.fixtures import api_tier, node`.
+"""The cluster as pytest fixtures; a conftest takes them with `from tests.cluster.fixtures import api_tier, node`.
 
 The test run itself has to be inside the cluster's network namespace, because the Kubernetes client of
 the code under test has to: `python3 -m tests.cluster run -- pytest`.
@@ -8,7 +7,6 @@ the code under test has to: `python3 -m tests.cluster run -- pytest`.
 from __future__ import annotations
 
 import pytest
-
 from tests.cluster import connection, layout, namespace, tiers
 
 

@@ -1,5 +1,4 @@
-"""
-Container images as OCI archives: a small writer, and the way into containerd.
+"""Container images as OCI archives: a small writer, and the way into containerd.
 
 An archive is a tar file with `index.json`; its manifest's digest identifies the image, so an archive
 that containerd already has under the same name is not imported again.
@@ -134,8 +133,7 @@ def is_loaded(cluster: layout.Cluster, archive: Archive) -> bool:
 
 
 def load(cluster: layout.Cluster, path: Path, name: str = "") -> bool:
-    """
-    Import an OCI archive and wait until pods can use it; return whether there was anything to do.
+    """Import an OCI archive and wait until pods can use it; return whether there was anything to do.
 
     containerd's Kubernetes side learns of an import by an event a moment later, and says so by a label.
     """

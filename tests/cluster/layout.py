@@ -1,5 +1,4 @@
-"""
-Names, addresses, ports and paths of a cluster.
+"""Names, addresses, ports and paths of a cluster.
 
 Nothing here touches the machine.  The addresses are the same for every cluster, because each has a
 network namespace of its own; everything that is visible outside carries the cluster's name.
@@ -35,7 +34,6 @@ PAUSE_IMAGE = "localhost/pause:1"
 
 _PREFIX = "mailfilter-"
 _STATE_PARENT = Path("/var/tmp")
-_NETNS_PARENT = Path("/run/netns")
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -59,10 +57,14 @@ class Tier:
     service_network: str
 
     @property
-    def api_server_url(self) -> str:
+    def host(self) -> str:
         """Address of the API server: loopback for the tier without pods, else one that pods reach too."""
-        host = NODE_ADDRESS if self.name == "node" else "127.0.0.1"
-        return f"https://{host}:{self.ports.api}"
+        return NODE_ADDRESS if self.name == "node" else "127.0.0.1"
+
+    @property
+    def api_server_url(self) -> str:
+        """Base URL of the API server."""
+        return f"https://{self.host}:{self.ports.api}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -108,8 +110,8 @@ class Cluster:
 
     @property
     def netns(self) -> Path:
-        """Handle of the network namespace."""
-        return _NETNS_PARENT / self.name
+        """Handle of the network namespace: a file that the namespace is mounted on."""
+        return self.state / "netns"
 
     @property
     def resolv_conf(self) -> Path:
@@ -154,8 +156,7 @@ class Cluster:
 
 
 def current_cluster() -> Cluster:
-    """
-    Return the cluster of this checkout, or the second one that the environment names.
+    """Return the cluster of this checkout, or the second one that the environment names.
 
     A second name is added to the checkout's hash and does not replace it: two checkouts may use the same.
     """

@@ -1,5 +1,4 @@
-"""
-The network namespace of a cluster: a bridge with the node's address, and no way out.
+"""The network namespace of a cluster: a bridge with the node's address, and no way out.
 
 There is no default route and no link to the machine, so nothing that a pod or a test looks up or sends
 can leave; and the machine's addresses, routes, firewall and sysctls are never touched.
@@ -7,12 +6,13 @@ can leave; and the machine's addresses, routes, firewall and sysctls are never t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from pathlib import Path
 
 from tests.cluster import layout
+
+_OWN = Path("/proc/self/ns/net")
 
 _SYSCTLS = {
     "net/ipv4/ip_forward": "1",
@@ -23,8 +23,7 @@ _SYSCTLS = {
 
 
 def inside(cluster: layout.Cluster, *command: str) -> list[str]:
-    """
-    Return *command* as it has to be called to run in the network namespace.
+    """Return *command* as it has to be called to run in the network namespace.
 
     `ip netns exec` would do more: it mounts a fresh /sys, which hides the control groups.
     """
@@ -32,18 +31,17 @@ def inside(cluster: layout.Cluster, *command: str) -> list[str]:
 
 
 def exists(cluster: layout.Cluster) -> bool:
-    """Tell whether the handle leads to a network namespace (after a crash it may be an empty file)."""
-    return cluster.netns.exists() and cluster.netns.stat().st_dev == os.stat("/proc/self/ns/net").st_dev
+    """Tell whether the handle leads to a network namespace (after a crash it may be a mere file)."""
+    return cluster.netns.exists() and cluster.netns.stat().st_dev == _OWN.stat().st_dev
 
 
 def is_current(cluster: layout.Cluster) -> bool:
     """Tell whether this process runs in the cluster's network namespace."""
-    return cluster.netns.exists() and os.path.samestat(cluster.netns.stat(), os.stat("/proc/self/ns/net"))
+    return cluster.netns.exists() and os.path.samestat(cluster.netns.stat(), _OWN.stat())
 
 
 def _reject(network: str) -> list[list[str]]:
-    """
-    Return firewall rules that refuse Service addresses which nothing stands behind, at once.
+    """Return firewall rules that refuse Service addresses which nothing stands behind, at once.
 
     Addresses of live Services have been translated before these rules see the packet, so what still
     carries one would only be waited for until a time-out.
@@ -60,7 +58,10 @@ def create(cluster: layout.Cluster) -> None:
     """Make the namespace with loopback, bridge, node address, and routes to Services and nowhere else."""
     if not Path("/proc/sys/net/bridge").exists():
         subprocess.run(["modprobe", "br_netfilter"], check=True)
-    subprocess.run(["ip", "netns", "add", cluster.name], check=True)
+    cluster.state.mkdir(mode=0o755)
+    cluster.netns.touch()
+    # Not `ip netns add`, which would mount a directory of all namespaces that nobody removes again.
+    subprocess.run(["unshare", f"--net={cluster.netns}", "true"], check=True)
     bridge = layout.NODE_BRIDGE
     commands = [
         ["ip", "link", "set", "lo", "up"],
@@ -76,12 +77,3 @@ def create(cluster: layout.Cluster) -> None:
     for name, value in _SYSCTLS.items():
         writer = inside(cluster, "sh", "-c", 'echo "$1" > "/proc/sys/$0"', name, value)
         subprocess.run(writer, check=True)
-
-
-def delete(cluster: layout.Cluster) -> None:
-    """Remove the namespace's handle, whatever it is; the namespace goes with its last process."""
-    if cluster.netns.exists():
-        subprocess.run(["umount", "--lazy", str(cluster.netns)], check=False, capture_output=True)
-        cluster.netns.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not there, or other namespaces are
-        cluster.netns.parent.rmdir()

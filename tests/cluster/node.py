@@ -1,5 +1,4 @@
-"""
-What makes a node of a control plane: containerd, kubelet, scheduler and kube-proxy, and their files.
+"""What makes a node of a control plane: containerd, kubelet, scheduler and kube-proxy, and their files.
 
 Settings that differ from the defaults are there because of machines like containers and small virtual
 machines: control groups v1 or v2, swap or none, no CAP_SYS_RESOURCE.
@@ -80,8 +79,7 @@ def _write_kubelet(cluster: layout.Cluster, directory: Path, pki: Path) -> None:
 
 
 def _write_kernel_settings(directory: Path) -> None:
-    """
-    Write what the kubelet shall find in place of some of the machine's kernel settings.
+    """Write what the kubelet shall find in place of some of the machine's kernel settings.
 
     It would change them for the whole machine, and does not start if it cannot; with these files
     mounted over them it finds what it wants and writes nothing.

@@ -1,5 +1,4 @@
-"""
-Go programs of the cluster, built from the pinned modules below ``modules/``.
+"""Go programs of the cluster, built from the pinned modules below ``modules/``.
 
 One module per group, because their dependencies disagree.  A group's cache key is its module files,
 its build flags and the compiler's version, so an entry never has to be judged by its age.

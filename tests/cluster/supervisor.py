@@ -1,5 +1,4 @@
-"""
-A tier's process tree: started as one, recorded, found again and killed as one.
+"""A tier's process tree: started as one, recorded, found again and killed as one.
 
 What is recorded is the process `unshare`, whose child is process 1 of the tier's PID namespace; killing
 either ends every process of the tier, since the kernel kills a PID namespace with its process 1.
@@ -71,13 +70,13 @@ def is_alive(pid: int) -> bool:
 def _namespace_of(pid: int, kind: str) -> int:
     """Return the inode of a process's namespace, 0 if it has none any more."""
     try:
-        return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+        return Path(f"/proc/{pid}/ns/{kind}").stat().st_ino
     except OSError:
         return 0
 
 
 def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def start(tier: layout.Tier, cluster: layout.Cluster, processes: Sequence[Process], mounts: Mounts) -> None:
@@ -151,9 +150,7 @@ def machine_pids(tier: layout.Tier) -> dict[int, int]:
     if depth < 1:
         return {}
     return {
-        int(numbers[depth]): pid
-        for pid in _descendants(first)
-        if len(numbers := _status(pid).get("NSpid", [])) > depth
+        int(numbers[depth]): pid for pid in _descendants(first) if len(numbers := _status(pid).get("NSpid", [])) > depth
     }
 
 
@@ -175,8 +172,7 @@ def component_pids(tier: layout.Tier) -> dict[str, int]:
 
 
 def _trees(cluster: layout.Cluster) -> set[int]:
-    """
-    Return every process that keeps a tier alive, records lost included.
+    """Return every process that keeps a tier alive, records lost included.
 
     A process in the cluster's network namespace but in another PID namespace than ours can only be a
     tier's; tests share our PID namespace, pods have network namespaces of their own.

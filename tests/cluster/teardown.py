@@ -1,5 +1,4 @@
-"""
-Everything of a cluster removed, whatever state it is in.
+"""Everything of a cluster removed, whatever state it is in.
 
 There is one way down, and it asks nothing of the cluster: kill, unmount, remove.  So it works just as well
 after a crash, and a start after a crash is this and then a start.
@@ -13,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cluster import layout, namespace, supervisor
+from tests.cluster import layout, supervisor
 
 _BUSY_SECONDS = 15.0
 
@@ -72,7 +71,6 @@ def remove_cluster(cluster: layout.Cluster) -> None:
     _unmount(cluster.state)
     for directory in cluster.control_group_directories():
         _remove_control_group(directory)
-    namespace.delete(cluster)
     _remove_directory(cluster.state)
 
 
@@ -80,5 +78,5 @@ def leftovers(cluster: layout.Cluster) -> list[str]:
     """Return what is there of the cluster, in words; empty after `remove_cluster`."""
     found = [f"mount {place}" for place in mounts_below(cluster.state)]
     found += [f"control group {path}" for path in cluster.control_group_directories() if path.exists()]
-    found += [f"file {path}" for path in (cluster.netns, cluster.state) if path.exists()]
+    found += [f"file {path}" for path in (cluster.state,) if path.exists()]
     return found

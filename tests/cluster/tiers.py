@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -90,22 +89,16 @@ def _start(cluster: layout.Cluster, tier: layout.Tier) -> None:
         processes += node.processes(cluster) + dns.processes(cluster)
         mounts = node.mounts(cluster)
         for directory in cluster.control_group_directories():
-            _make_control_group(directory)
+            directory.mkdir(exist_ok=True)
     supervisor.start(tier, cluster, processes, mounts)
 
 
-def _make_control_group(directory) -> None:  # type: ignore[no-untyped-def]
-    directory.mkdir(exist_ok=True)
-
-
 def ensure_up(cluster: layout.Cluster, tier: layout.Tier) -> float:
-    """
-    Make *tier* usable and return the seconds it took, 0 if it was.
+    """Make *tier* usable and return the seconds it took, 0 if it was.
 
     What an unclean end has left is removed first; a tier that is only half there does not survive.
     """
-    if shutil.which("dpkg-query"):
-        packages.install(packages.CLUSTER)
+    packages.install(packages.CLUSTER)
     programs.build_all()
     began = time.monotonic()
     with cache.locked(f"cluster-{cluster.name}"):
