@@ -1,0 +1,237 @@
+"""The MailFilter resource as frozen dataclasses, one per object of the schema, fields in snake_case.
+
+The schema in crds/ is the contract (bounds, defaults, CEL); a test keeps these classes equal to it. `parse` takes an
+object that the API server has accepted and defaulted, so it judges only what an older schema may have let in.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from mailfilter_operator.errors import InvalidSpec
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as plain data."""
+
+Disabled = Literal["Disabled"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    repository: str | None = None
+    tag: str | None = None
+    digest: str | None = None
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DomainDkim:
+    selector: str | None = None
+    key_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    name: str
+    dkim: DomainDkim = DomainDkim()
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    authenticated: bool = True
+    networks: tuple[str, ...] = ()
+    local: bool = True
+    usernames: Literal["SameDomain", "Any"] = "SameDomain"
+
+
+@dataclass(frozen=True, slots=True)
+class Dkim:
+    key_bits: int = 2048
+    activation: Literal["AtOnce"] = "AtOnce"
+    sign: Sign = Sign()
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    add_header: Decimal = Decimal(6)
+    rewrite_subject: Decimal | Disabled = "Disabled"
+    reject: Decimal = Decimal(15)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    name: str
+    score: Decimal
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    name: str
+    max_score: Decimal | None = None
+    symbols: tuple[Symbol, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    groups: tuple[Group, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyWorker:
+    count: int = 2
+    timeout_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    proxy: ProxyWorker = ProxyWorker()
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    source: Literal["Mirror", "Official", "CustomOnly"]
+    mirror_url: str | None = None
+    custom_urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Antivirus:
+    signatures: Signatures
+    on_virus: Literal["Reject"] = "Reject"
+    on_failure: Literal["TempFail"] = "TempFail"
+    max_message_size: str = "50Mi"
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    level: Literal["Error", "Warning", "Notice", "Info", "Debug"] = "Notice"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceList:
+    cpu: str | None = None
+    memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerResources:
+    requests: ResourceList = ResourceList()
+    limits: ResourceList = ResourceList()
+
+
+@dataclass(frozen=True, slots=True)
+class PodResources:
+    rspamd: ContainerResources = ContainerResources()
+    clamd: ContainerResources = ContainerResources()
+    freshclam: ContainerResources = ContainerResources()
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    resources: PodResources = PodResources()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    antivirus: Antivirus
+    paused: bool = False
+    image: Image = Image()
+    domains: tuple[Domain, ...] = ()
+    dkim: Dkim = Dkim()
+    actions: Actions = Actions()
+    metrics: Metrics = Metrics()
+    workers: Workers = Workers()
+    logging: Logging = Logging()
+    pod: Pod = Pod()
+
+
+@dataclass(frozen=True, slots=True)
+class MailFilter:
+    metadata: Metadata
+    spec: Spec
+
+
+def parse(body: Manifest) -> MailFilter:
+    """Read a MailFilter object as the API server returns it.
+
+    Raises InvalidSpec naming the field that an older schema accepted and this one does not.
+    """
+    meta = body["metadata"]
+    metadata = Metadata(meta["name"], meta["namespace"], meta["uid"], meta["generation"])
+    return MailFilter(metadata, _parse_object(Spec, body.get("spec") or {}, "spec"))
+
+
+def camel_case(field: str) -> str:
+    """Name of a dataclass field in the schema: `custom_urls` is `customURLs`."""
+    words = re.sub(r"_([a-z])", lambda match: match[1].upper(), field)
+    return re.sub(r"Url(?=s?$)", "URL", words)
+
+
+def _parse_object(cls: type[T], value: Any, path: str) -> T:
+    if not isinstance(value, Mapping):
+        raise InvalidSpec(path, "must be an object")
+    hints = get_type_hints(cls)
+    known = {camel_case(field.name): field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in value:
+        if name not in known:
+            raise InvalidSpec(f"{path}.{name}", "is not a field of this release; remove it")
+    arguments = {}
+    for name, field in known.items():
+        if value.get(name) is not None:
+            arguments[field.name] = _parse_value(hints[field.name], value[name], f"{path}.{name}")
+        elif field.default is dataclasses.MISSING:
+            raise InvalidSpec(f"{path}.{name}", "is missing; set it")
+    return cls(**arguments)
+
+
+def _parse_value(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _parse_object(hint, value, path)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        item = get_args(hint)[0]
+        return tuple(_parse_value(item, entry, f"{path}[{i}]") for i, entry in enumerate(value))
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise InvalidSpec(path, f"is {value!r}; use one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    choices = [arm for arm in get_args(hint) if arm is not type(None)]
+    if choices:
+        words = [arm for arm in choices if get_origin(arm) is Literal and value in get_args(arm)]
+        return value if words else _parse_value(choices[0], value, path)
+    return _parse_scalar(hint, value, path)
+
+
+def _parse_scalar(hint: type, value: Any, path: str) -> Any:
+    if hint is Decimal:
+        return _parse_score(value, path)
+    if hint is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a quantity may be written as a bare integer
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise InvalidSpec(path, f"must be of type {hint.__name__}")
+    return value
+
+
+def _parse_score(value: Any, path: str) -> Decimal:
+    try:
+        if not re.fullmatch(r"-?[0-9]{1,4}(\.[0-9]{1,2})?", str(value)):
+            raise InvalidOperation
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise InvalidSpec(
+            path, f'{value!r} is not a score; write an integer or a quoted decimal such as "6.5"'
+        ) from None

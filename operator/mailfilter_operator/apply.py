@@ -1,0 +1,72 @@
+"""Write what is wanted, in order, and only where it differs; then delete what nothing wants any more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailfilter_operator.api import Manifest
+from mailfilter_operator.build import OWNED_KINDS
+from mailfilter_operator.cluster import Cluster
+from mailfilter_operator.drift import build_removals, is_current
+from mailfilter_operator.observed import Observed
+from mailfilter_operator.ownership import is_controlled_by, require_ours
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Live objects by (kind, name) after the pass wrote them, and which were written."""
+
+    live: dict[tuple[str, str], Manifest]
+    written: tuple[str, ...]
+
+
+def apply(cluster: Cluster, observed: Observed, desired: Sequence[Manifest]) -> Applied:
+    """Bring every object of *desired* about, in order.
+
+    Nothing is written if one of the names is taken. Raises Conflict, ClusterError.
+    """
+    before = {_key(manifest): _read(cluster, observed, manifest) for manifest in desired}
+    for found in before.values():
+        if found is not None:
+            require_ours(found, observed.mailfilter)
+    live, written = {}, []
+    for manifest in desired:
+        key = _key(manifest)
+        found = before[key]
+        if found is not None and is_current(manifest, found):
+            live[key] = found
+        else:
+            live[key] = apply_one(cluster, manifest)
+            written.append("/".join(key))
+    return Applied(live, tuple(written))
+
+
+def apply_one(cluster: Cluster, manifest: Manifest) -> Manifest:
+    """Apply one object, and remove what others added to it: apply alone leaves foreign keys and items there."""
+    live = cluster.apply(manifest)
+    removals = build_removals(manifest, live)
+    return cluster.patch(live, removals) if removals else live
+
+
+def prune(cluster: Cluster, observed: Observed, desired: Sequence[Manifest]) -> tuple[str, ...]:
+    """Delete owned objects that nothing wants; says which, as `kind/name`. Raises ClusterError."""
+    wanted = {_key(manifest) for manifest in desired}
+    orphans = [
+        child
+        for key, child in observed.children.items()
+        if key not in wanted and key[0] in OWNED_KINDS and is_controlled_by(child, observed.mailfilter)
+    ]
+    for orphan in orphans:
+        cluster.delete(orphan)
+    return tuple("/".join(_key(orphan)) for orphan in orphans)
+
+
+def _read(cluster: Cluster, observed: Observed, manifest: Manifest) -> Manifest | None:
+    """The live object; one without our labels is not among the children, so that a taken name is looked up."""
+    key = _key(manifest)
+    if key in observed.children:
+        return observed.children[key]
+    return cluster.get(key[0], manifest["metadata"]["namespace"], key[1])
+
+
+def _key(manifest: Manifest) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]

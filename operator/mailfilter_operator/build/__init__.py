@@ -1,0 +1,33 @@
+"""Desired objects of one MailFilter, as plain data. Nothing here talks to the cluster or can fail.
+
+Objects are built whole every pass and hold only the fields that we own.
+"""
+
+from typing import Any
+
+from mailfilter_operator.api import Manifest
+from mailfilter_operator.build.configmaps import build_configmaps
+from mailfilter_operator.build.filter_pod import build_deployment
+from mailfilter_operator.build.secrets import build_keyring
+from mailfilter_operator.build.services import build_service, build_service_account
+from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.drift import with_desired_hash
+from mailfilter_operator.render import Configuration
+from mailfilter_operator.validate import ValidMailFilter
+
+OWNED_KINDS = ("ConfigMap", "Deployment", "Service", "ServiceAccount")
+"""Kinds that are watched and pruned; Secrets are neither, they are read by name."""
+
+
+def build(
+    valid: ValidMailFilter, configuration: Configuration, keys: tuple[DkimKey, ...], keyring: Manifest | None
+) -> tuple[dict[str, Any], ...]:
+    """All objects in the order in which they are applied: what a pod mounts or runs as comes before the Deployment."""
+    objects = [
+        build_service_account(valid),
+        *build_configmaps(valid, configuration),
+        build_keyring(valid, keys, keyring),
+        build_service(valid),
+        build_deployment(valid, configuration),
+    ]
+    return tuple(with_desired_hash(desired) for desired in objects)

@@ -1,0 +1,224 @@
+"""The Deployment: rspamd, clamd, and freshclam as a native sidecar, all from one image under Pod Security *restricted*.
+
+Only rspamd's containers see the keys: clamd parses what strangers send.
+"""
+
+from typing import Any
+
+from mailfilter_operator import names
+from mailfilter_operator.api import ContainerResources
+from mailfilter_operator.build.metadata import build_metadata
+from mailfilter_operator.quantities import parse_quantity
+from mailfilter_operator.render import Configuration
+from mailfilter_operator.validate import ValidMailFilter
+
+_READ_BY_GROUP = 0o440
+_DRAIN_SECONDS = 5
+"""How long a pod that ends goes on taking mail, so that every node has taken it out of the Service."""
+
+_PROBE = {"periodSeconds": 3, "timeoutSeconds": 3, "failureThreshold": 2}
+"""Two failures of at most 3 s each, 3 s apart: not ready within 15 s of clamd or rspamd going down or hanging."""
+
+_DEFAULT_REQUESTS = {
+    "rspamd": {"cpu": "250m", "memory": "256Mi"},
+    "clamd": {"cpu": "250m", "memory": "1536Mi"},
+    "freshclam": {"cpu": "50m", "memory": "128Mi"},
+}
+_DEFAULT_MEMORY_LIMITS = {"rspamd": "1Gi", "clamd": "4Gi", "freshclam": "512Mi"}
+"""ClamAV's documentation: an engine with all signatures takes 1.2 GiB, a reload 2.4 GiB, 4 GiB is preferred."""
+
+
+def build_deployment(valid: ValidMailFilter, configuration: Configuration) -> dict[str, Any]:
+    """The filter pod's Deployment. A new pod must be ready before the old one goes."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": build_metadata(valid, valid.name),
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": names.selector(valid.name)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {
+                    "labels": names.labels(valid.name, "filter"),
+                    "annotations": {names.ANNOTATION_CONFIG: configuration.hash},
+                },
+                "spec": _build_pod(valid),
+            },
+        },
+    }
+
+
+def _build_pod(valid: ValidMailFilter) -> dict[str, Any]:
+    image = valid.spec.image
+    return {
+        "serviceAccountName": valid.name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _DRAIN_SECONDS + 2 * valid.limits.task_timeout + 5,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": names.RUN_AS,
+            "runAsGroup": names.RUN_AS,
+            "fsGroup": names.RUN_AS,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "imagePullSecrets": [{"name": secret} for secret in image.pull_secrets],
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": names.selector(valid.name)},
+            }
+        ],
+        "initContainers": [_build_freshclam(valid)],
+        "containers": [_build_rspamd(valid), _build_clamd(valid)],
+        "volumes": _build_volumes(valid),
+    }
+
+
+def _build_rspamd(valid: ValidMailFilter) -> dict[str, Any]:
+    ping = {"httpGet": {"path": "/ping", "port": "milter"}}
+    return {
+        **_build_container(valid, "rspamd"),
+        "ports": [{"name": "milter", "containerPort": names.MILTER_PORT, "protocol": "TCP"}],
+        # Without a compiled pattern cache a start takes 20 s on one core, minutes on a fifth of one.
+        "startupProbe": {**ping, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 300},
+        "readinessProbe": {"exec": {"command": [f"{names.PROGRAMS}/probe-rspamd"]}, **_PROBE},
+        "livenessProbe": {**ping, "periodSeconds": 15, "timeoutSeconds": 5, "failureThreshold": 6},
+        "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},
+        "volumeMounts": [
+            _mount("candidate", names.CANDIDATE_DIRECTORY, read_only=True),
+            _mount("rspamd-accepted", names.ACCEPTED_DIRECTORY),
+            _mount("rspamd-state", names.RSPAMD_STATE_DIRECTORY),
+            _mount("rspamd-tmp", "/tmp"),  # noqa: S108 - a volume of the container
+            _mount("clamd", names.CLAMD_DIRECTORY),
+        ],
+    }
+
+
+def _build_clamd(valid: ValidMailFilter) -> dict[str, Any]:
+    return {
+        **_build_container(valid, "clamd"),
+        "readinessProbe": {"exec": {"command": [f"{names.PROGRAMS}/probe-clamd"]}, **_PROBE},
+        # rspamd drains first: a scanner that ends with it would fail the mails that it still holds.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 2 * _DRAIN_SECONDS}}},
+        "volumeMounts": [
+            _mount("candidate-clamav", names.CANDIDATE_DIRECTORY, read_only=True),
+            _mount("clamd-accepted", names.ACCEPTED_DIRECTORY),
+            _mount("clamd-tmp", "/tmp"),  # noqa: S108 - a volume of the container
+            _mount("clamd", names.CLAMD_DIRECTORY),
+            _mount("signatures", names.SIGNATURE_DIRECTORY),
+        ],
+    }
+
+
+def _build_freshclam(valid: ValidMailFilter) -> dict[str, Any]:
+    return {
+        **_build_container(valid, "freshclam"),
+        # A native sidecar without a startup probe: clamd's entry point waits for what it fetches.
+        "restartPolicy": "Always",
+        "volumeMounts": [
+            _mount("candidate-clamav", names.CANDIDATE_DIRECTORY, read_only=True),
+            _mount("freshclam-accepted", names.ACCEPTED_DIRECTORY),
+            _mount("freshclam-tmp", "/tmp"),  # noqa: S108 - a volume of the container
+            _mount("clamd", names.CLAMD_DIRECTORY),
+            _mount("signatures", names.SIGNATURE_DIRECTORY),
+        ],
+    }
+
+
+def _build_container(valid: ValidMailFilter, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": valid.image,
+        "imagePullPolicy": valid.spec.image.pull_policy,
+        "command": [f"{names.PROGRAMS}/{name}"],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": _build_resources(valid, name),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _build_resources(valid: ValidMailFilter, name: str) -> dict[str, Any]:
+    """Requests and limits of the spec over the defaults; processors are not limited, a throttled scan is a late one."""
+    wanted: ContainerResources = getattr(valid.spec.pod.resources, name)
+    limits = {"memory": _default_memory(valid, name)} | _quantities(wanted, "limits")
+    requests = _DEFAULT_REQUESTS[name] | _quantities(wanted, "requests")
+    for resource, limit in limits.items():
+        if parse_quantity(requests[resource]) > parse_quantity(limit):
+            requests[resource] = limit
+    return {"requests": requests, "limits": limits}
+
+
+def _default_memory(valid: ValidMailFilter, name: str) -> str:
+    """The default limit, or what a message of the allowed size needs."""
+    default = _DEFAULT_MEMORY_LIMITS[name]
+    needed = 4 * valid.limits.max_message if name != "freshclam" else 0
+    return default if parse_quantity(default) >= needed else str(needed)
+
+
+def _quantities(wanted: ContainerResources, part: str) -> dict[str, str]:
+    resources = getattr(wanted, part)
+    return {name: getattr(resources, name) for name in ("cpu", "memory") if getattr(resources, name) is not None}
+
+
+def _build_volumes(valid: ValidMailFilter) -> list[dict[str, Any]]:
+    modules = names.modules_configmap(valid.name)
+    wanted_hash: dict[str, Any] = {
+        "downwardAPI": {
+            "items": [
+                {
+                    "path": names.WANTED_HASH_FILE,
+                    "fieldRef": {
+                        "apiVersion": "v1",
+                        "fieldPath": f"metadata.annotations['{names.ANNOTATION_CONFIG}']",
+                    },
+                }
+            ]
+        }
+    }
+    everything: list[dict[str, Any]] = [
+        {"configMap": {"name": names.metrics_configmap(valid.name)}},
+        {"configMap": {"name": names.workers_configmap(valid.name)}},
+        {"configMap": {"name": modules}},
+        {"configMap": {"name": names.clamav_configmap(valid.name)}},
+        {"secret": {"name": names.keyring(valid.name)}},
+        wanted_hash,
+    ]
+    without_keys: list[dict[str, Any]] = [
+        {"configMap": {"name": modules, "items": [{"key": names.MANIFEST_KEY, "path": names.MANIFEST_KEY}]}},
+        {"configMap": {"name": names.clamav_configmap(valid.name)}},
+        wanted_hash,
+    ]
+    return [
+        _projected("candidate", everything),
+        _projected("candidate-clamav", without_keys),
+        *(_memory(f"{name}-accepted") for name in ("rspamd", "clamd", "freshclam")),
+        *(_directory(name) for name in ("clamd", "rspamd-state", "rspamd-tmp", "clamd-tmp", "freshclam-tmp")),
+        _directory("signatures"),
+    ]
+
+
+def _projected(name: str, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"name": name, "projected": {"defaultMode": _READ_BY_GROUP, "sources": sources}}
+
+
+def _memory(name: str) -> dict[str, Any]:
+    """A volume that never reaches a disk: accepted configuration, keys among it."""
+    return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": "32Mi"}}
+
+
+def _directory(name: str) -> dict[str, Any]:
+    return {"name": name, "emptyDir": {}}
+
+
+def _mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
+    mount: dict[str, Any] = {"name": name, "mountPath": path}
+    return mount | {"readOnly": True} if read_only else mount

@@ -1,0 +1,83 @@
+"""Catalogue of the Events that people see: type, reason, sentence. Each is posted on a transition, never per pass."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mailfilter_operator import names
+from mailfilter_operator.api import Manifest
+from mailfilter_operator.cluster import Cluster
+from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.errors import MailFilterError
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One Event of a MailFilter; `type` is Normal or Warning."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def key_created(key: DkimKey) -> Event:
+    """A domain got its first key."""
+    return Event(
+        "Normal",
+        "KeyCreated",
+        f"{key.domain} signs with the new key {key.selector}: publish its record (status.dnsRecords).",
+    )
+
+
+def key_replaced(key: DkimKey, old_selector: str) -> Event:
+    """A key and its copy in the keyring are gone."""
+    return Event(
+        "Warning",
+        "KeyLost",
+        f"The key {old_selector} of {key.domain} is gone from its Secret and the keyring. The new key {key.selector} "
+        "signs: publish its record (status.dnsRecords) at once, or restore the Secret from a backup.",
+    )
+
+
+def key_restored(key: DkimKey) -> Event:
+    """Somebody deleted a key Secret; the keyring had the key."""
+    return Event(
+        "Warning",
+        "KeyRestored",
+        f"The Secret of the key {key.selector} of {key.domain} was restored from the keyring.",
+    )
+
+
+def stalled(error: MailFilterError) -> Event:
+    """The pass ended with an error that a person must mend."""
+    return Event("Warning", error.reason, error.message)
+
+
+def ready() -> Event:
+    """The filter became ready for the first time, or again."""
+    return Event("Normal", "Ready", "The filter scans mail with the current configuration.")
+
+
+def post(cluster: Cluster, mailfilter: Manifest, event: Event, now: str) -> None:
+    """Create *event* on *mailfilter*. Raises ClusterError."""
+    meta = mailfilter["metadata"]
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]},
+        "involvedObject": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "uid": meta["uid"],
+        },
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message[:1024],
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "source": {"component": names.FIELD_MANAGER},
+        "reportingComponent": names.FIELD_MANAGER,
+    }
+    cluster.create(body)

@@ -1,0 +1,131 @@
+"""Every name that is written to a cluster: objects, labels, annotations, ports, paths. Nothing is spelled twice."""
+
+import hashlib
+
+GROUP = "mailfilter.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "MailFilter"
+PLURAL = "mailfilters"
+
+FIELD_MANAGER = "mailfilter-operator"
+MANAGED_BY = "mailfilter-operator"
+LEASE = "mailfilter-operator"
+
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_PART_OF = "app.kubernetes.io/part-of"
+
+ANNOTATION_DESIRED = f"{GROUP}/desired-hash"
+"""On every applied object: hash of what was applied, so that a field that is no longer wanted is noticed."""
+ANNOTATION_CONFIG = f"{GROUP}/config-hash"
+"""On the pod: the configuration that its containers may take (downward API)."""
+ANNOTATION_DOMAIN = f"{GROUP}/domain"
+ANNOTATION_SELECTOR = f"{GROUP}/selector"
+ANNOTATION_ALGORITHM = f"{GROUP}/algorithm"
+ANNOTATION_BITS = f"{GROUP}/bits"
+ANNOTATION_STATE = f"{GROUP}/state"
+ANNOTATION_CREATED = f"{GROUP}/created"
+ANNOTATION_SIGNING_SINCE = f"{GROUP}/signing-since"
+ANNOTATION_KEYS = f"{GROUP}/keys"
+"""On the keyring: what is public of every key, also of domains no longer in the spec, as JSON."""
+
+MILTER_PORT = 11332
+CONTROLLER_PORT = 11334
+
+RUN_AS = 11333
+"""User and group id of every container of the filter pod; rspamd's own image uses the same number."""
+
+CANDIDATE_DIRECTORY = "/etc/mailfilter/candidate"
+ACCEPTED_DIRECTORY = "/run/mailfilter"
+SIGNATURE_DIRECTORY = "/var/lib/clamav"
+CLAMD_DIRECTORY = "/run/clamav"
+RSPAMD_STATE_DIRECTORY = "/var/lib/rspamd"
+PROGRAMS = "/usr/lib/mailfilter"
+CLAMD_SOCKET = f"{CLAMD_DIRECTORY}/clamd.sock"
+
+MANIFEST_KEY = "manifest"
+WANTED_HASH_FILE = "wanted-hash"
+PRIVATE_KEY = "private.key"
+"""Data key of a DKIM key Secret: the private key as PKCS#8 PEM."""
+
+FIRST_RSA_SLOT = "r0"
+
+
+def labels(instance: str, component: str) -> dict[str, str]:
+    """The five recommended labels of an object of the MailFilter *instance*."""
+    return {
+        LABEL_NAME: "mailfilter",
+        LABEL_INSTANCE: instance,
+        LABEL_COMPONENT: component,
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_PART_OF: "mailfilter",
+    }
+
+
+def selector(instance: str) -> dict[str, str]:
+    """Labels that choose the filter pods of *instance* and no others; a Deployment's selector never changes."""
+    return {LABEL_NAME: "mailfilter", LABEL_INSTANCE: instance, LABEL_COMPONENT: "filter"}
+
+
+def metrics_configmap(instance: str) -> str:
+    """ConfigMap of actions, groups and scores."""
+    return f"{instance}-metrics"
+
+
+def workers_configmap(instance: str) -> str:
+    """ConfigMap of rspamd's worker sections."""
+    return f"{instance}-workers"
+
+
+def modules_configmap(instance: str) -> str:
+    """ConfigMap of every other rspamd file, and of the manifest."""
+    return f"{instance}-modules"
+
+
+def clamav_configmap(instance: str) -> str:
+    """ConfigMap of clamd.conf and freshclam.conf."""
+    return f"{instance}-clamav"
+
+
+def keyring(instance: str) -> str:
+    """Secret with the keys that sign, as the pods mount it."""
+    return f"{instance}-keyring"
+
+
+def domain_hash(domain: str) -> str:
+    """Ten hexadecimal digits that stand for a domain in object names (a domain may be longer than a name)."""
+    return hashlib.sha256(domain.encode("ascii")).hexdigest()[:10]
+
+
+def dkim_secret(instance: str, domain: str, slot: str) -> str:
+    """Secret of one DKIM key.
+
+    >>> dkim_secret("mx", "example.com", "r0")
+    'mx-dkim-a379a6f6ee-r0'
+    """
+    return f"{instance}-dkim-{domain_hash(domain)}-{slot}"
+
+
+def key_file(domain: str, slot: str, fingerprint: str) -> str:
+    """File of a private key in the keyring: another key has another name, so a file never changes in place.
+
+    It ends in `.key` because rspamd takes a path of base64 characters alone for the key itself.
+    """
+    return f"dkim-{domain_hash(domain)}-{slot}-{fingerprint}.key"
+
+
+def configmap_key(path: str) -> str:
+    """Key of a configuration file in its ConfigMap; keys may not hold a slash.
+
+    >>> configmap_key("local.d/actions.conf")
+    'local.d_actions.conf'
+    """
+    return path.replace("/", "_")
+
+
+def milter_endpoint(instance: str, namespace: str) -> str:
+    """Where an MTA finds the milter, as host:port."""
+    return f"{instance}.{namespace}.svc:{MILTER_PORT}"

@@ -1,0 +1,190 @@
+"""Status from what was observed, never from what was wished: conditions, endpoints, domains, records.
+
+Every condition is always there; what this release does not observe is Unknown. True means good, except for
+`Reconciling` and `Stalled`. The time is handed in, and moves only when a condition's status does.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mailfilter_operator import names
+from mailfilter_operator.api import Manifest
+from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.dkim.records import build_dkim_record
+from mailfilter_operator.errors import InvalidSpec, MailFilterError
+
+TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Status, reason and sentence of one condition."""
+
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a pass ended: `config_hash` of what was applied (None if nothing was), or the error that ended it."""
+
+    deployment: Manifest | None
+    config_hash: str | None
+    keys: tuple[DkimKey, ...] = ()
+    error: MailFilterError | None = None
+    paused: bool = False
+
+
+def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str, Any]:
+    """The whole status of a MailFilter after a pass; *now* is an RFC 3339 time.
+
+    A pass that failed keeps the domains and records of the one before: they are still what is to be published.
+    """
+    previous = mailfilter.get("status") or {}
+    meta, spec = mailfilter["metadata"], mailfilter.get("spec") or {}
+    conditions = compute_conditions(outcome)
+    workload = (outcome.deployment or {}).get("status") or {}
+    status: dict[str, Any] = {
+        "observedGeneration": meta["generation"],
+        "conditions": _stamp(conditions, previous.get("conditions") or [], meta["generation"], now),
+        "replicas": workload.get("replicas", 0),
+        "readyReplicas": workload.get("readyReplicas", 0),
+        "domainCount": len(spec.get("domains") or ()),
+        "endpoints": {"milter": names.milter_endpoint(meta["name"], meta["namespace"])},
+        "domains": previous.get("domains") or [],
+        "dnsRecords": previous.get("dnsRecords") or [],
+    }
+    if outcome.error is None and not outcome.paused:
+        status["domains"] = [_describe_domain(key, meta["name"]) for key in outcome.keys]
+        status["dnsRecords"] = [_describe_record(key) for key in outcome.keys]
+    return status
+
+
+def compute_conditions(outcome: Outcome) -> dict[str, Condition]:
+    """All conditions by type."""
+    valid = _config_valid(outcome)
+    applied = _config_applied(outcome)
+    available = _available(outcome.deployment)
+    return {
+        "ConfigValid": valid,
+        "ConfigApplied": applied,
+        "Available": available,
+        "Ready": _ready(valid, applied, available),
+        "Signing": Condition(UNKNOWN, "NotObserved", "No probe mail has been signed and verified."),
+        "DNSPublished": Condition(UNKNOWN, "NotObserved", "DNS has not been asked for the records."),
+        "SignaturesFresh": Condition(UNKNOWN, "NotObserved", "The pods' signatures have not been asked for."),
+        "Reconciling": _reconciling(outcome, applied, available),
+        "Stalled": _stalled(outcome),
+    }
+
+
+def _config_valid(outcome: Outcome) -> Condition:
+    if isinstance(outcome.error, InvalidSpec):
+        sentence = f"{outcome.error.message}. The configuration applied before goes on serving."
+        return Condition(FALSE, outcome.error.reason, sentence)
+    return Condition(TRUE, "Valid", "The spec can be rendered.")
+
+
+def _config_applied(outcome: Outcome) -> Condition:
+    deployment = outcome.deployment
+    if outcome.error is not None and outcome.config_hash is None:
+        return Condition(FALSE, outcome.error.reason, f"This generation was not applied: {outcome.error.message}")
+    if outcome.paused:
+        return Condition(UNKNOWN, "Paused", "spec.paused is set; nothing is applied.")
+    if deployment is None:
+        return Condition(FALSE, "NotDeployed", "The Deployment does not exist yet.")
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    state = deployment.get("status") or {}
+    if annotations.get(names.ANNOTATION_CONFIG) != outcome.config_hash:
+        return Condition(FALSE, "NotDeployed", "The Deployment has another configuration.")
+    if state.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+        return Condition(FALSE, "RollingOut", "The Deployment has not been looked at by its controller yet.")
+    total, updated, ready = (state.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas"))
+    if updated < deployment["spec"].get("replicas", 1) or total > updated:
+        return Condition(FALSE, "RollingOut", f"{updated} of {total} pods have the current configuration.")
+    if ready < 1:
+        return Condition(FALSE, "NoReadyPod", "No pod with the current configuration is ready.")
+    return Condition(TRUE, "Applied", "Every pod runs the current configuration.")
+
+
+def _available(deployment: Manifest | None) -> Condition:
+    state = (deployment or {}).get("status") or {}
+    ready = state.get("readyReplicas", 0)
+    if ready:
+        return Condition(TRUE, "PodsReady", f"{ready} pods scan mail.")
+    return Condition(FALSE, "NoReadyPod", "No pod is ready; the MTA answers 451 to all mail.")
+
+
+def _ready(*parts: Condition) -> Condition:
+    bad = next((part for part in parts if part.status != TRUE), None)
+    if bad is None:
+        return Condition(TRUE, "Ready", "The filter scans mail with the current configuration.")
+    return Condition(FALSE, bad.reason, bad.message)
+
+
+def _reconciling(outcome: Outcome, applied: Condition, available: Condition) -> Condition:
+    if outcome.error is None and not outcome.paused and applied.status != TRUE:
+        return Condition(TRUE, applied.reason, applied.message)
+    if outcome.error is None and not outcome.paused and available.status != TRUE:
+        return Condition(TRUE, available.reason, available.message)
+    return Condition(FALSE, "Done", "There is nothing left to do for this generation.")
+
+
+def _stalled(outcome: Outcome) -> Condition:
+    if outcome.error is not None:
+        return Condition(TRUE, outcome.error.reason, outcome.error.message)
+    if outcome.paused:
+        return Condition(TRUE, "Paused", "spec.paused is set; only status is written. Set it to false to go on.")
+    return Condition(FALSE, "Progressing", "Nothing is in the way.")
+
+
+def _stamp(
+    conditions: Mapping[str, Condition], previous: Iterable[Mapping[str, Any]], generation: int, now: str
+) -> list[dict[str, Any]]:
+    before = {condition["type"]: condition for condition in previous}
+    stamped = []
+    for name, condition in conditions.items():
+        same = name in before and before[name]["status"] == condition.status
+        stamped.append(
+            {
+                "type": name,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message[:1024],
+                "observedGeneration": generation,
+                "lastTransitionTime": before[name]["lastTransitionTime"] if same else now,
+            }
+        )
+    return stamped
+
+
+def _describe_domain(key: DkimKey, instance: str) -> dict[str, Any]:
+    return {
+        "name": key.domain,
+        "keys": [
+            {
+                "selector": key.selector,
+                "algorithm": key.algorithm,
+                "bits": key.bits,
+                "state": key.state,
+                "secretName": names.dkim_secret(instance, key.domain, key.slot),
+                "created": key.created,
+                "signingSince": key.signing_since,
+            }
+        ],
+    }
+
+
+def _describe_record(key: DkimKey) -> dict[str, str]:
+    record = build_dkim_record(key)
+    return {
+        "domain": record.domain,
+        "purpose": record.purpose,
+        "type": record.type,
+        "name": record.name,
+        "value": record.value,
+        "zoneLine": record.zone_line,
+        "state": "Unknown",
+    }
