@@ -52,14 +52,17 @@ class Server:
     def send(self, message: EmailMessage, *, user: str = "") -> Reply:
         """Send *message* with the envelope its From and To show, after AUTH if *user* is given.
 
-        Raises OSError or smtplib.SMTPException if there is no answer, or if AUTH is refused.
+        Raises OSError or smtplib.SMTPException if there is no answer.
         """
         sender = parseaddr(message["From"])[1]
         recipient = parseaddr(message["To"])[1]
         with smtplib.SMTP(self.host, self.port, local_hostname="client.example.net", timeout=TIMEOUT_SECONDS) as smtp:
             smtp.ehlo()
             if user:
-                smtp.login(user, PASSWORD)
+                try:
+                    smtp.login(user, PASSWORD)
+                except smtplib.SMTPAuthenticationError as error:
+                    return Reply(error.smtp_code, _bytes(error.smtp_error).decode(), "AUTH")
             return _transact(smtp, sender, recipient, message.as_bytes(policy=policy.SMTP))
 
 

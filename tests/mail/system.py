@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -81,4 +82,15 @@ def start(kubectl: Kubectl) -> MailSystem:
     for namespace, workload in (("mail-test", "postfix"), ("mail-test", "bind"), ("mail", "signatures")):
         kubectl.wait_rolled_out(namespace, f"deployment/{workload}")
     address: str = kubectl.get("service", "postfix", "--namespace=mail-test")["spec"]["clusterIP"]
+    # kube-proxy follows the pods' readiness with a delay of its own.
+    eventually(lambda: _answers(address, 25), within_seconds=30, what="Postfix at its Service's address")
+    eventually(lambda: _answers(zones.NAMESERVER, 53), within_seconds=30, what="BIND at its Service's address")
     return MailSystem(kubectl, address)
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=2).close()
+    except OSError:
+        return False
+    return True

@@ -43,7 +43,7 @@ def load_zones(kubectl: Kubectl, lines: Mapping[str, Sequence[str]]) -> None:
 
     Raises TimeoutError with the server's log if it refuses a zone.
     """
-    serial = int(time.time())
+    serial = max(int(time.time()), *(_serial(zone) + 1 for zone in ZONES))
     for zone, zone_lines in lines.items():
         path = f"/var/cache/bind/{zone}.zone"
         content = compose_zone(zone_lines, serial).encode()
