@@ -163,6 +163,8 @@ def processes(cluster: layout.Cluster) -> tuple[supervisor.Process, ...]:
             f"--bind-address={layout.NODE_ADDRESS}",
             "--healthz-bind-address=127.0.0.1:10256",
             "--metrics-bind-address=127.0.0.1:10249",
+            # A test that waits for a Service need not wait the default second.
+            "--iptables-min-sync-period=100ms",
             # Zero leaves the machine's connection tracking as it is.
             "--conntrack-max-per-core=0",
             "--conntrack-tcp-timeout-established=0s",
