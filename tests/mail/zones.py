@@ -18,9 +18,9 @@ ZONES = ("example.com", "example.org", "example.net", "test")
 
 _HEAD = """\
 $TTL 5
-@ IN SOA ns.example.net. hostmaster.example.net. {serial} 3600 600 86400 5
-@ IN NS ns.example.net.
-@ IN MX 10 mx.example.net.
+@ IN SOA ns hostmaster {serial} 3600 600 86400 5
+@ IN NS ns
+ns IN A 10.96.0.53
 """
 
 
