@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def _down(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace) -> int:
     cluster = layout.current_cluster()
     for path in options.archive:
-        archive = images.read_archive(path, options.name)
-        done = "loaded" if images.load(cluster, path, options.name) else "was there"
+        archive = images.read_archive(path)
+        done = "loaded" if images.load(cluster, path) else "was there"
         print(f"{archive.name} {archive.digest[:19]} {done}")
     return 0
 
@@ -84,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     down.set_defaults(act=_down)
     load = commands.add_parser("load", help="import OCI archives")
     load.add_argument("archive", type=Path, nargs="+")
-    load.add_argument("--name", default="", help="image name, instead of the one in the archive")
     load.set_defaults(act=_load)
     run = commands.add_parser("run", help="run a command inside the cluster's network, with KUBECONFIG set")
     run.add_argument("--tier", choices=names, help="whose KUBECONFIG (default: node if it is up)")
@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run one command and return its exit status."""
+    # Python ignores this signal, and what `run` becomes would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     options = _parser().parse_args()
     if os.geteuid() != 0:
         raise SystemExit("the cluster needs root: network namespaces, mounts and control groups")

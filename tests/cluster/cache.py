@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+_UNFINISHED = ".unfinished-"
+
 
 def root() -> Path:
     """Return the cache directory of the project, which need not exist."""
@@ -50,11 +52,13 @@ def entry(kind: str, entry_key: str, build: Callable[[Path], None]) -> Path:
     place = root() / kind / entry_key
     if place.is_dir():
         return place
-    with locked(f"{kind}-{entry_key}".replace("/", "-")):
+    with locked(kind.replace("/", "-")):
         if place.is_dir():
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+        for abandoned in place.parent.glob(f"{_UNFINISHED}*"):  # whoever made it was killed: we hold the lock
+            shutil.rmtree(abandoned)
+        fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place.parent))
         try:
             build(fresh)
             fresh.chmod(0o755)

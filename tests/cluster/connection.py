@@ -73,9 +73,9 @@ class Connection:
         """Return *command* as it has to be called to run in the cluster's network namespace."""
         return list(command) if namespace.is_current(self.cluster) else namespace.inside(self.cluster, *command)
 
-    def load(self, archive: Path, name: str = "") -> bool:
+    def load(self, archive: Path) -> bool:
         """Import an OCI archive; return whether there was anything to do."""
-        return images.load(self.cluster, archive, name)
+        return images.load(self.cluster, archive)
 
     def container_pids(self, namespace_name: str, pod: str, container: str) -> list[int]:
         """Return all processes of a running container, its process 1 first; empty if it is not running."""

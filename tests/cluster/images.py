@@ -100,17 +100,19 @@ def busybox_archive(name: str) -> Path:
     return cache.entry("busybox-image", cache.key([program, name.encode()]), build) / "busybox.tar"
 
 
-def read_archive(path: Path, name: str = "") -> Archive:
-    """Return what the archive at *path* holds; *name* replaces the one it carries. Raises SystemExit."""
-    with tarfile.open(path) as archive:
-        member = archive.extractfile("index.json")
-        assert member is not None  # a regular file, or extractfile raises
-        manifests = json.load(member)["manifests"]
+def read_archive(path: Path) -> Archive:
+    """Return what the archive at *path* holds. Raises SystemExit with what is wrong with it."""
+    try:
+        with tarfile.open(path) as archive:
+            member = archive.extractfile("index.json")
+            manifests = json.load(member)["manifests"] if member else []
+    except (OSError, tarfile.TarError, KeyError) as error:
+        raise SystemExit(f"{path} is no OCI archive: {error}") from error
     if len(manifests) != 1:
         raise SystemExit(f"{path} holds {len(manifests)} images; an archive of exactly one is needed")
     annotations = manifests[0].get("annotations", {})
     carried = [annotations[key] for key in _NAME_ANNOTATIONS if key in annotations]
-    full_name = name or (carried[0] if carried else "")
+    full_name = carried[0] if carried else ""
     if ":" not in full_name.rpartition("/")[2]:
         raise SystemExit(f"{path} carries no full image name ({full_name!r}); write it to oci-archive:FILE:NAME:TAG")
     return Archive(path, full_name, manifests[0]["digest"])
@@ -132,12 +134,12 @@ def is_loaded(cluster: layout.Cluster, archive: Archive) -> bool:
     return any(archive.digest in row.split() and _SEEN_LABEL in row for row in rows)
 
 
-def load(cluster: layout.Cluster, path: Path, name: str = "") -> bool:
+def load(cluster: layout.Cluster, path: Path) -> bool:
     """Import an OCI archive and wait until pods can use it; return whether there was anything to do.
 
     containerd's Kubernetes side learns of an import by an event a moment later, and says so by a label.
     """
-    archive = read_archive(path, name)
+    archive = read_archive(path)
     if is_loaded(cluster, archive):
         return False
     base = archive.name.rpartition(":")[0]

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 
+from tests.cluster import cache
+
 CLUSTER = (
     "ca-certificates",
     "conntrack",
@@ -39,10 +41,15 @@ def missing(names: tuple[str, ...]) -> list[str]:
 
 def install(names: tuple[str, ...] = CLUSTER + BUILD) -> list[str]:
     """Install those of *names* that are missing and return them; package lists are refreshed only for that."""
-    wanted = missing(names)
-    if wanted:
+    if not missing(names):
+        return []
+    with cache.locked("packages"):
+        wanted = missing(names)
+        if not wanted:  # another checkout was faster
+            return []
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "--quiet"], check=True, env=environment)
-        command = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *wanted]
+        options = ("--quiet", "--yes", "--no-install-recommends", "--option=DPkg::Lock::Timeout=300")
+        command = ["apt-get", "install", *options, *wanted]
         subprocess.run(command, check=True, env=environment)
     return wanted

@@ -31,10 +31,15 @@ def kubectl(cluster: layout.Cluster, tier: layout.Tier, *arguments: str) -> subp
 
 
 def is_up(tier: layout.Tier) -> bool:
-    """Tell whether the tier's process tree lives and everything in it has started and runs."""
-    progress = supervisor.progress(tier)
-    started = len(progress["ready"]) == _expected(tier) and not progress["exited"]
-    return bool(supervisor.init_pid(tier)) and started
+    """Tell whether everything in the tier has started and is there; it need not answer."""
+    started = len(supervisor.progress(tier)["ready"]) == _expected(tier)
+    return started and len(supervisor.component_pids(tier)) == _expected(tier)
+
+
+def _is_usable(cluster: layout.Cluster, tier: layout.Tier) -> bool:
+    """Tell whether the tier is up and answers; one that was killed a moment ago does not."""
+    readiness = ("get", "--raw=/readyz", "--request-timeout=5s")
+    return is_up(tier) and kubectl(cluster, tier, *readiness).returncode == 0
 
 
 def _expected(tier: layout.Tier) -> int:
@@ -102,9 +107,9 @@ def ensure_up(cluster: layout.Cluster, tier: layout.Tier) -> float:
     programs.build_all()
     began = time.monotonic()
     with cache.locked(f"cluster-{cluster.name}"):
-        if is_up(tier):
+        if _is_usable(cluster, tier):
             return 0.0
-        if any(is_up(other) for other in cluster.tiers):
+        if any(_is_usable(cluster, other) for other in cluster.tiers if other != tier):
             teardown.remove_tier(cluster, tier)
         else:
             teardown.remove_cluster(cluster)
