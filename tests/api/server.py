@@ -42,13 +42,14 @@ class ApiServer:
 
     def try_create(self, body: Mapping[str, Any]) -> Answer:
         """Send *body* to be validated and not stored. Raises ApiException for anything but a verdict on it."""
+        here = {**body, "metadata": {**body["metadata"], "namespace": NAMESPACE}}
         try:
             stored = self._api.create_namespaced_custom_object(
                 group="mailfilter.dev",
                 version="v1alpha1",
                 namespace=NAMESPACE,
                 plural="mailfilters",
-                body=dict(body),
+                body=here,
                 dry_run="All",
                 field_validation="Strict",
                 _request_timeout=_SECONDS,

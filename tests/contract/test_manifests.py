@@ -1,0 +1,224 @@
+"""What people apply: valid, restricted, no more rights than explained, and the examples show every field."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from tests.contract.test_crd import ROOT as SCHEMA
+from tests.contract.test_crd import walk
+
+from mailfilter_operator import names
+
+CHECKOUT = Path(__file__).parents[2]
+MANIFESTS = CHECKOUT / "manifests"
+INSTALL = MANIFESTS / "install.yaml"
+RBAC = MANIFESTS / "rbac.yaml"
+EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))
+KUBERNETES = ["1.33", "1.37"]
+"""The oldest supported and the newest."""
+
+OPERATOR_ROLES = ("ClusterRole/mailfilter-operator", "Role/mailfilter-operator")
+
+
+def load(path: Path) -> dict[str, dict[str, Any]]:
+    """Read the objects of a file by kind and name."""
+    objects = yaml.safe_load_all(path.read_text())
+    return {f"{item['kind']}/{item['metadata']['name']}": item for item in objects}
+
+
+def assemble(registry: str | None = None) -> str:
+    """Run manifests/assemble.py."""
+    environment = {name: value for name, value in os.environ.items() if name != "REGISTRY"}
+    extra = {} if registry is None else {"REGISTRY": registry}
+    return subprocess.run(
+        [sys.executable, MANIFESTS / "assemble.py", "-"],
+        env={**environment, **extra},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_install_file_is_up_to_date() -> None:
+    assert INSTALL.read_text() == assemble(), "run `make manifests`"
+
+
+def test_install_file_with_another_registry() -> None:
+    images = re.findall(r"^ *(?:image|value): (.*/mailfilter.*)$", assemble("registry.example.com/mail"), re.MULTILINE)
+
+    assert images == [
+        "registry.example.com/mail/mailfilter-operator:0.1.0",
+        "registry.example.com/mail/mailfilter:0.1.0",
+    ]
+
+
+def test_install_file_holds_what_it_should() -> None:
+    assert list(load(INSTALL)) == [
+        "Namespace/mailfilter-system",
+        "CustomResourceDefinition/mailfilters.mailfilter.dev",
+        "ServiceAccount/mailfilter-operator",
+        "ClusterRole/mailfilter-operator",
+        "ClusterRoleBinding/mailfilter-operator",
+        "Role/mailfilter-operator",
+        "RoleBinding/mailfilter-operator",
+        "ClusterRole/mailfilter-edit",
+        "ClusterRole/mailfilter-view",
+        "Deployment/mailfilter-operator",
+    ]
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_object_is_valid(version: str) -> None:
+    for item in load(INSTALL).values():
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_versions_are_those_of_the_package() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+
+    assert set(re.findall(r"(?:mailfilter[a-z-]*:|/version: )([0-9.]+)$", INSTALL.read_text(), re.MULTILINE)) == {
+        project["version"]
+    }
+
+
+def operator_pod() -> dict[str, Any]:
+    """Return the pod template's spec of the operator."""
+    pod: dict[str, Any] = load(INSTALL)["Deployment/mailfilter-operator"]["spec"]["template"]["spec"]
+    return pod
+
+
+def test_operator_pod_is_restricted() -> None:
+    """Pod Security *restricted*, a numeric user, nothing writable; the API server's own verdict is in tests/api."""
+    pod = operator_pod()
+    (container,) = pod["containers"]
+
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["enableServiceLinks"] is False
+    assert {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(pod) == set()
+    assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_operator_pod_is_told_what_it_reads() -> None:
+    (container,) = operator_pod()["containers"]
+
+    assert {variable["name"] for variable in container["env"]} == {"MAILFILTER_IMAGE", "POD_NAMESPACE", "POD_NAME"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+
+
+def operator_rights() -> Iterator[tuple[str, str, str]]:
+    """Yield (role, resource, verb) of everything that the operator may do."""
+    objects = load(INSTALL)
+    for role in OPERATOR_ROLES:
+        for rule in objects[role]["rules"]:
+            yield from ((role, resource, verb) for resource in rule["resources"] for verb in rule["verbs"])
+
+
+def test_operator_has_no_wildcard_and_cannot_look_around_in_secrets() -> None:
+    rights = list(operator_rights())
+
+    assert not [right for right in rights if "*" in right]
+    assert {verb for _, resource, verb in rights if resource == "secrets"} == {"get", "create", "patch"}
+    assert {resource for role, resource, _ in rights if role.startswith("Role/")} == {"leases"}
+
+
+def test_operator_cannot_make_itself_more_powerful() -> None:
+    resources = {resource for _, resource, _ in operator_rights()}
+
+    assert resources.isdisjoint({"pods", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "namespaces"})
+    assert not [verb for _, _, verb in operator_rights() if verb in ("bind", "escalate", "impersonate")]
+
+
+def test_only_its_own_lease_is_renewed() -> None:
+    rules = load(INSTALL)["Role/mailfilter-operator"]["rules"]
+
+    assert [rule.get("resourceNames") for rule in rules if "update" in rule["verbs"]] == [[names.LEASE]]
+
+
+def test_every_rule_has_its_reason() -> None:
+    """A comment stands before each rule."""
+    lines = RBAC.read_text().splitlines()
+    rules = [index for index, line in enumerate(lines) if line.startswith("  - apiGroups")]
+
+    assert len(rules) == sum(len(item.get("rules", ())) for item in load(RBAC).values())
+    assert [lines[index] for index in rules if not lines[index - 1].startswith("  # ")] == []
+
+
+def given(spec: Any, path: str = "spec") -> Iterator[str]:
+    """Yield the paths of all fields in an object as the schema's walk spells them."""
+    if isinstance(spec, dict):
+        for name, value in spec.items():
+            yield f"{path}.{name}"
+            yield from given(value, f"{path}.{name}")
+    elif isinstance(spec, list):
+        for item in spec:
+            yield f"{path}[]"
+            yield from given(item, f"{path}[]")
+
+
+def test_full_example_shows_every_field() -> None:
+    """Digest and mirrorURL stand there as comments: they exclude others."""
+    example = MANIFESTS / "examples" / "full.yaml"
+    spec = load(example)["MailFilter/mx"]["spec"]
+    fields = {path for path, _ in walk(SCHEMA["properties"]["spec"], "spec") if not path.endswith("[]")}
+    commented = {
+        path for path in fields if re.search(rf"^ +# {path.rpartition('.')[2]}:", example.read_text(), re.MULTILINE)
+    }
+
+    assert fields - set(given(spec)) == commented == {"spec.image.digest", "spec.antivirus.signatures.mirrorURL"}
+
+
+def test_full_example_explains_every_field() -> None:
+    """A line without a comment continues one that has it: an item of a list, or the second list of resources."""
+    lines = (MANIFESTS / "examples" / "full.yaml").read_text().partition("\nspec:\n")[2].splitlines()
+    bare = [line.strip() for line in lines if "#" not in line]
+
+    assert bare == [
+        "dkim:",
+        "- name: example.org",
+        "dkim:",
+        "- 192.0.2.0/24",
+        "- 2001:db8::25",
+        "metrics:",
+        "symbols:",
+        "workers:",
+        "proxy:",
+        "antivirus:",
+        "signatures:",
+        "- http://signatures.mail.svc:8080/local.ndb",
+        "logging:",
+        "pod:",
+        "rspamd:",
+        "clamd:",
+        "freshclam:",
+        "requests: {cpu: 50m, memory: 64Mi}",
+        'limits: {cpu: "0.5", memory: 256Mi}',
+    ]
+
+
+def test_examples_are_there() -> None:
+    assert [path.name for path in EXAMPLES] == ["full.yaml", "minimal.yaml", "signing.yaml"]
+    for path in EXAMPLES:
+        assert path.read_text().startswith("# "), "says what it is for"
+        assert list(load(path)) == ["MailFilter/mx"]
