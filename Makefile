@@ -9,14 +9,42 @@ CLUSTER := python3 -m tests.cluster
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
+demo: setup cluster ## set everything up and show a MailFilter at work
+	@$(CLUSTER) run -- .venv/bin/python -m tests.demo
+
+test: setup lint ## set everything up and run all tests, in a cluster of their own
+	@tests/run-tests $(TESTS)
+
+down: ## remove the demo's cluster and that of the tests
+	@$(CLUSTER) down && MAILFILTER_CLUSTER=test $(CLUSTER) down
+
 setup: ## Python environment, linked as .venv
 	@tests/setup-venv "$(VENV)" && ln -sfn "$(VENV)" .venv
 
-lint: setup ## format, lint, types, import layers, YAML, shell
+packages:
+	@$(CLUSTER) packages
+
+binaries: packages
+	@$(CLUSTER) binaries
+
+images: packages ## build the images; prints where the archives are
+	@image/build all
+	@image/build custom tests/mail/image localhost/mailfilter-test-mta:0.1.0
+
+cluster: binaries ## one-node Kubernetes with the images loaded
+	@archives=$$($(MAKE) -s images) && $(CLUSTER) up && $(CLUSTER) load $$archives
+
+lint: setup packages ## format, lint, types, import layers, YAML, shell
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	@.venv/bin/mypy
 	@PYTHONPATH=operator .venv/bin/lint-imports
 	@.venv/bin/yamllint --strict .
 	@tests/check-shell
 
-.PHONY: help setup lint
+manifests: setup ## write manifests/install.yaml from its parts
+	@.venv/bin/python manifests/assemble.py
+
+lock: ## resolve the dependencies anew
+	@tests/lock
+
+.PHONY: help demo test down setup packages binaries images cluster lint manifests lock

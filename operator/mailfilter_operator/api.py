@@ -203,6 +203,8 @@ def _parse_value(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _parse_object(hint, value, path)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise InvalidSpec(path, "must be a list")
         item = get_args(hint)[0]
         return tuple(_parse_value(item, entry, f"{path}[{i}]") for i, entry in enumerate(value))
     if get_origin(hint) is Literal:

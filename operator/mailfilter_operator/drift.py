@@ -52,7 +52,7 @@ def _foreign(desired: Any, live: Any, path: Path) -> list[Path]:
             found for name in desired if name in live for found in _foreign(desired[name], live[name], (*path, name))
         ]
         return [(*path, name) for name in extra] + inner
-    if _is_keyed(desired) and _is_keyed(live):
+    if _is_keyed(live) and (desired == [] or _is_keyed(desired)):
         wanted = {_identity(item): item for item in desired}
         found = []
         for index, item in enumerate(live):
@@ -91,8 +91,9 @@ def _is_keyed(value: Any) -> bool:
     )
 
 
-def _identity(item: Mapping[str, Any]) -> tuple[str, Any] | None:
-    return next(((key, item[key]) for key in _MERGE_KEYS if key in item), None)
+def _identity(item: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The same port of another protocol is another port."""
+    return next(((key, item[key], item.get("protocol")) for key in _MERGE_KEYS if key in item), None)
 
 
 def _is_empty(value: Any) -> bool:

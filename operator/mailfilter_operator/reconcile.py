@@ -141,7 +141,8 @@ def _write_status(operator: Operator, body: Manifest, run: _Pass) -> None:
             {
                 "apiVersion": names.API_VERSION,
                 "kind": names.KIND,
-                "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+                # With the UID: a MailFilter made anew meanwhile must not get what was observed for the old one.
+                "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
                 "status": status,
             }
         )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Iterator
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.api.filters import Filters
+from tests.api.operator_process import INSTALL, OperatorProcess
 from tests.api.server import CRD, NAMESPACE, ApiServer
 from tests.cluster.connection import Connection
 from tests.cluster.fixtures import api_tier
 
-__all__ = ["api_tier", "mailfilter_api", "rsa_4096"]
+__all__ = ["api_tier", "filters", "mailfilter_api", "operator_process", "rsa_4096"]
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,24 @@ def rsa_4096() -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+@pytest.fixture(scope="session")
+def operator_process(api_tier: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """Return the operator at work, installed as install.yaml says but run as a process."""
+    api_tier.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={INSTALL}")
+    api_tier.kubectl("wait", "--for=condition=Established", "crd/mailfilters.mailfilter.dev", "--timeout=30s")
+    process = OperatorProcess(api_tier, tmp_path_factory.mktemp("operator"))
+    process.start()
+    yield process
+    assert process.stop() == 0
+
+
+@pytest.fixture
+def filters(api_tier: Connection, operator_process: OperatorProcess) -> Iterator[Filters]:
+    """Return a namespace of its own for MailFilters, with the operator at work."""
+    assert operator_process.log.exists()
+    namespace = f"filters-{uuid.uuid4().hex[:8]}"
+    api_tier.kubectl("create", "namespace", namespace)
+    yield Filters(api_tier, namespace)
+    api_tier.kubectl("delete", "namespace", namespace, "--wait=false")

@@ -1,0 +1,146 @@
+"""What somebody edits or deletes is back as it was: watched kinds at once, Secrets with the next pass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.api.filters import Filters
+from tests.mail.polling import eventually
+
+DOMAINS = [{"name": "example.com"}]
+LABEL = "/metadata/labels/app.kubernetes.io~1"
+
+EDITS: dict[str, tuple[str, str, dict[str, Any] | list[dict[str, Any]]]] = {
+    "a file is changed": ("configmap", "mx-metrics", {"data": {"override.d_actions.conf": "reject = 9999;\n"}}),
+    "a file is added": ("configmap", "mx-modules", {"data": {"local.d_antivirus.conf": "enabled = false;\n"}}),
+    "binary data is added": ("configmap", "mx-modules", {"binaryData": {"local.d_antivirus.conf": "AAAA"}}),
+    "a file is removed": ("configmap", "mx-workers", {"data": {"override.d_worker-proxy.inc": None}}),
+    "a label is removed": ("configmap", "mx-workers", [{"op": "remove", "path": f"{LABEL}instance"}]),
+    "the managed-by label is removed": ("configmap", "mx-clamav", [{"op": "remove", "path": f"{LABEL}managed-by"}]),
+    "the owner is removed": ("configmap", "mx-clamav", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
+    "the Deployment is scaled": ("deployment", "mx", {"spec": {"replicas": 0}}),
+    "the image is changed": (
+        "deployment",
+        "mx",
+        [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "example.test/other:1"}],
+    ),
+    "a container is added": (
+        "deployment",
+        "mx",
+        [{"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "x", "image": "example.test/x"}}],
+    ),
+    "the Deployment's owner is removed": ("deployment", "mx", [{"op": "remove", "path": "/metadata/ownerReferences"}]),
+    "the Service selects other pods": (
+        "service",
+        "mx",
+        {"spec": {"selector": {"app.kubernetes.io/instance": "other"}}},
+    ),
+    "the Service selects no pods": ("service", "mx", {"spec": {"selector": {"added": "label"}}}),
+    "a port is added": (
+        "service",
+        "mx",
+        [
+            {"op": "add", "path": "/spec/ports/-", "value": {"name": "x", "port": 11334, "protocol": "TCP"}},
+        ],
+    ),
+    "the account mounts a token": ("serviceaccount", "mx", {"automountServiceAccountToken": True}),
+}
+
+CHILDREN = (
+    "configmap/mx-metrics",
+    "configmap/mx-workers",
+    "configmap/mx-modules",
+    "configmap/mx-clamav",
+    "deployment/mx",
+    "service/mx",
+    "serviceaccount/mx",
+)
+
+
+def expect_as_before(filters: Filters, before: dict[str, dict[str, Any]]) -> None:
+    """Wait until all children of mx are what they were; the last difference is in the failure."""
+
+    def same() -> bool:
+        now = filters.children("mx")
+        assert now == before
+        return True
+
+    eventually(same, within_seconds=30, what="the objects as they were")
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_an_edited_child_is_repaired(
+    filters: Filters, edit: tuple[str, str, dict[str, Any] | list[dict[str, Any]]]
+) -> None:
+    kind, name, patch = edit
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    version = filters.get(kind, name)["metadata"]["resourceVersion"]
+    style = "json" if isinstance(patch, list) else "merge"
+    filters.kubectl("patch", kind, name, f"--type={style}", f"--patch={json.dumps(patch)}")
+    assert filters.get(kind, name)["metadata"]["resourceVersion"] != version
+    expect_as_before(filters, before)
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_deleted_child_is_made_again(filters: Filters, child: str) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    filters.kubectl("delete", child)
+    expect_as_before(filters, before)
+
+
+def key_secret(children: dict[str, dict[str, Any]]) -> str:
+    """Return the name of the one key Secret."""
+    (name,) = (name for name in children if name.startswith("Secret/mx-dkim-"))
+    return name.removeprefix("Secret/")
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [{"data": {"added.key": "QUJD"}}, {"metadata": {"ownerReferences": None}}, {"metadata": {"labels": None}}],
+    ids=["a key is added", "the owner is removed", "labels are removed"],
+)
+def test_an_edited_keyring_is_repaired_with_the_next_pass(filters: Filters, patch: dict[str, Any]) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    filters.kubectl("patch", "secret", "mx-keyring", "--type=merge", f"--patch={json.dumps(patch)}")
+    filters.look_again("mx")
+    expect_as_before(filters, before)
+
+
+def test_a_private_key_replaced_in_the_keyring_is_put_back(filters: Filters) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    (file,) = before["Secret/mx-keyring"]["data"]
+    filters.kubectl("patch", "secret", "mx-keyring", "--type=merge", f"--patch={json.dumps({'data': {file: 'QUJD'}})}")
+    filters.look_again("mx")
+    expect_as_before(filters, before)
+
+
+def test_a_deleted_keyring_comes_back_with_the_same_key(filters: Filters) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    filters.kubectl("delete", "secret", "mx-keyring")
+    filters.look_again("mx")
+    expect_as_before(filters, before)
+
+
+def test_a_deleted_key_secret_is_restored_from_the_keyring(filters: Filters) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    filters.kubectl("delete", "secret", key_secret(before))
+    filters.look_again("mx")
+    expect_as_before(filters, before)
+    assert [event for event in filters.events() if event["reason"] == "KeyRestored"]
+
+
+def test_a_key_secret_cannot_be_changed_by_accident(filters: Filters) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    with pytest.raises(Exception, match="immutable"):
+        filters.kubectl(
+            "patch", "secret", key_secret(before), "--type=merge", '--patch={"data":{"private.key":"QUJD"}}'
+        )
