@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,7 +237,8 @@ def test_api_server_is_the_pinned_version(node: Connection) -> None:
 
 def test_audit_log_has_every_request_once(node: Connection) -> None:
     """A request that was made is in the log with its user, also one that changes nothing."""
-    node.kubectl("get", "configmaps", "--namespace=kube-public", "--chunk-size=371")
-    found = [event for event in node.audit_events() if "limit=371" in str(event["requestURI"])]
+    mark = uuid.uuid4().hex
+    node.kubectl("get", "configmaps", "--namespace=kube-public", f"--selector=mark={mark}")
+    found = [event for event in node.audit_events() if mark in str(event["requestURI"])]
     assert len(found) == 1
     assert found[0]["level"] == "Metadata"
