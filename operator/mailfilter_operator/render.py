@@ -28,6 +28,22 @@ MODULES = (
     "override.d/milter_headers.conf",
     "override.d/options.inc",
 )
+NEED_REDIS = (
+    "bayes_expiry",
+    "classifier-bayes",
+    "greylist",
+    "history_redis",
+    "known_senders",
+    "neural",
+    "neural_autolearn",
+    "ratelimit",
+    "replies",
+    "reputation",
+    "url_redirector",
+)
+"""Modules that remember in Redis; there is none, and without it each would complain at every start."""
+NOT_ASKED_FOR = ("fuzzy_check",)
+"""Sends hashes of mail to servers of rspamd.com, which are free for non-commercial use alone (their usage policy)."""
 CLAMAV = ("clamav/clamd.conf", "clamav/freshclam.conf")
 
 Files = Mapping[str, str]
@@ -76,15 +92,24 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...]) -> Configuration:
     }
 
     def files(paths: tuple[str, ...], directory: str = "") -> Files:
-        return {path: _environment().get_template(f"{directory}{path}.j2").render(values) for path in paths}
+        return {path: _render(f"{directory}{path}", values) for path in paths}
+
+    disabled = [f"override.d/{module}.conf" for module in (*NEED_REDIS, *NOT_ASKED_FOR)]
 
     return Configuration(
         metrics=files(METRICS, "rspamd/"),
         workers=files(WORKERS, "rspamd/"),
-        modules=files(MODULES, "rspamd/"),
+        modules={
+            **files(MODULES, "rspamd/"),
+            **dict.fromkeys(disabled, _render("rspamd/override.d/disabled.conf", {})),
+        },
         clamav=files(CLAMAV),
         key_files=tuple(key.file_name for key in keys),
     )
+
+
+def _render(template: str, values: dict[str, Any]) -> str:
+    return _environment().get_template(f"{template}.j2").render(values)
 
 
 @cache

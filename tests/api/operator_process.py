@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ class OperatorProcess:
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig()),
             "MAILFILTER_IMAGE": "localhost/mailfilter:0.1.0",
+            "MAILFILTER_HEALTH_PORT": str(_free_port()),
             "MAILFILTER_RESYNC_SECONDS": str(self.resync_seconds),
             "POD_NAMESPACE": NAMESPACE,
             "POD_NAME": f"process-{time.monotonic_ns()}",
@@ -88,6 +90,11 @@ class OperatorProcess:
         path.touch(mode=0o600)
         path.write_text(json.dumps(config))
         return path
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _user(event: dict[str, Any]) -> str:
