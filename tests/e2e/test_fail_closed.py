@@ -11,10 +11,9 @@ from tests.mail import messages
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
-BROKEN_SECONDS = 32
+BROKEN_SECONDS = 30
 # The kubelet waits longer before each restart of a container that was killed again and again.
 REPAIR_SECONDS = 150
-BOTH_WAYS = ("service", "pod")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
@@ -24,7 +23,7 @@ def test_mail_waits_while_a_program_is_down(
 ) -> None:
     with processes.kept_under(filter_pod["metadata"]["uid"], program, number):
         traffic.assert_all_deferred(traffic.send_for(system, BROKEN_SECONDS))
-    seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=BOTH_WAYS)
+    seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=traffic.BOTH_WAYS)
     print(f"mail flows {seconds:.1f} s after {program} may run again")
 
 
@@ -39,7 +38,7 @@ def test_mail_waits_while_clamd_has_no_fetched_database(system: MailSystem, filt
         traffic.assert_all_deferred(traffic.send_for(system, BROKEN_SECONDS))
     finally:
         _scale_signature_server(system, 1)
-    seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=BOTH_WAYS)
+    seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=traffic.BOTH_WAYS)
     print(f"mail flows {seconds:.1f} s after the signature server is back")
 
 
