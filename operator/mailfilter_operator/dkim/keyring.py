@@ -14,7 +14,7 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.dkim.keys import DkimKey
 
-_PUBLIC_FIELDS = tuple(field.name for field in dataclasses.fields(DkimKey) if field.repr)
+_PUBLIC_FIELDS = {field.name: field.type for field in dataclasses.fields(DkimKey) if field.repr}
 
 
 def build_keyring_data(signing: Iterable[DkimKey]) -> dict[str, str]:
@@ -38,21 +38,21 @@ def parse_keyring(keyring: Manifest | None) -> tuple[DkimKey, ...]:
     return tuple(key for key in keys if key is not None)
 
 
-def _parse_key(entry: dict[str, Any], data: dict[str, str]) -> DkimKey | None:
+def _parse_key(entry: Any, data: dict[str, str]) -> DkimKey | None:
     try:
-        key = DkimKey(
-            private_pem=base64.b64decode(data[entry["file"]], validate=True),
-            **{name: entry[name] for name in _PUBLIC_FIELDS},
-        )
+        facts = {name: entry[name] for name in _PUBLIC_FIELDS}
+        if any(type(facts[name]) is not kind for name, kind in _PUBLIC_FIELDS.items()):
+            return None
+        key = DkimKey(private_pem=base64.b64decode(data[entry["file"]], validate=True), **facts)
         return key if key.file_name == entry["file"] else None
     except (KeyError, TypeError, ValueError, binascii.Error):
         return None  # of a domain that no longer signs, or damaged
 
 
-def _read_index(keyring: Manifest | None) -> dict[str, dict[str, Any]]:
+def _read_index(keyring: Manifest | None) -> dict[str, Any]:
     annotations = ((keyring or {}).get("metadata") or {}).get("annotations") or {}
     try:
         index = json.loads(annotations.get(names.ANNOTATION_KEYS, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested without end
         return {}
     return index if isinstance(index, dict) else {}
