@@ -1,0 +1,169 @@
+"""A key and its Secret, in both directions."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from tests.unit import samples
+
+from mailfilter_operator import names
+from mailfilter_operator.dkim.keys import (
+    DkimKey,
+    build_key_secret,
+    build_selector,
+    is_our_key_secret,
+    parse_key_secret,
+    read_public_der,
+    with_state,
+)
+from mailfilter_operator.errors import Conflict
+
+KEY = samples.dkim_key("example.com")
+OTHER = samples.dkim_key("example.com", seed="example.org")
+Secret = dict[str, Any]
+
+
+def secret(key: DkimKey = KEY) -> Secret:
+    return copy.deepcopy(dict(build_key_secret("mx", "mail", key)))
+
+
+@pytest.mark.parametrize("key", [KEY, with_state(KEY, "Retired", samples.LATER), dataclasses.replace(KEY, slot="r2")])
+def test_key_survives_its_secret(key: DkimKey) -> None:
+    assert parse_key_secret("mx", key.slot, secret(key)) == key
+
+
+def test_secret_is_immutable_and_without_owner_so_that_it_outlives_the_mailfilter() -> None:
+    made = secret()
+
+    assert made["immutable"] is True
+    assert "ownerReferences" not in made["metadata"]
+    assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("mx-dkim-a379a6f6ee-r0", "mail")
+    assert is_our_key_secret("mx", made["metadata"])
+
+
+def test_private_key_is_nowhere_but_in_the_data() -> None:
+    made = secret()
+    data = made.pop("data")
+
+    assert base64.b64decode(data[names.PRIVATE_KEY]) == KEY.private_pem
+    assert "PRIVATE" not in repr(made)
+
+
+def test_repr_of_a_key_holds_no_private_byte() -> None:
+    shown = repr(KEY)
+
+    assert "example.com" in shown
+    assert "PRIVATE" not in shown
+    assert not any(line in shown for line in KEY.private_pem.decode().splitlines()[1:-1])
+
+
+def test_public_half_is_subject_public_key_info() -> None:
+    public = serialization.load_der_public_key(KEY.public_der)
+
+    assert isinstance(public, rsa.RSAPublicKey)
+    assert public.key_size == 1024
+
+
+def test_file_changes_with_key_domain_and_slot() -> None:
+    keys = [KEY, OTHER, dataclasses.replace(KEY, domain="example.net"), dataclasses.replace(KEY, slot="r1")]
+
+    assert len({key.file_name for key in keys}) == 4
+    assert dataclasses.replace(KEY, selector="x", state="Retired").file_name == KEY.file_name
+
+
+def pem(private: Any, encryption: serialization.KeySerializationEncryption | None = None) -> bytes:
+    made: bytes = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption or serialization.NoEncryption()
+    )
+    return made
+
+
+RSA = serialization.load_pem_private_key(KEY.private_pem, password=None)
+UNUSABLE = {
+    "empty": b"",
+    "text": b"nothing",
+    "cut": KEY.private_pem[: len(KEY.private_pem) // 2],
+    "Ed25519": pem(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))),
+    "elliptic curve": pem(ec.derive_private_key(7, ec.SECP256R1())),
+    "encrypted": pem(RSA, serialization.BestAvailableEncryption(b"secret")),
+    "unknown algorithm": b"-----BEGIN PRIVATE KEY-----\nMA4CAQAwBwYFKwYBAwUEAA==\n-----END PRIVATE KEY-----\n",
+    "public": RSA.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ),
+}
+
+
+@pytest.mark.parametrize("content", UNUSABLE.values(), ids=UNUSABLE)
+def test_what_is_no_plain_rsa_private_key_is_unusable(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_public_der(content)
+
+
+@pytest.mark.parametrize("content", UNUSABLE.values(), ids=UNUSABLE)
+def test_secret_without_a_usable_key_is_a_conflict(content: bytes) -> None:
+    made = secret()
+    made["data"][names.PRIVATE_KEY] = base64.b64encode(content).decode()
+
+    with pytest.raises(Conflict, match="holds no usable RSA private key") as conflict:
+        parse_key_secret("mx", "r0", made)
+    assert content.decode(errors="replace") not in conflict.value.message or not content
+
+
+def damaged(change: Callable[[Secret], object]) -> Secret:
+    made = secret()
+    change(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (damaged(lambda s: s.pop("data")), "lacks private.key"),
+        (damaged(lambda s: s.update(data=None)), "lacks private.key"),
+        (damaged(lambda s: s["metadata"].pop("annotations")), "lacks mailfilter.dev/domain"),
+        (damaged(lambda s: s["metadata"]["annotations"].pop(names.ANNOTATION_STATE)), "lacks mailfilter.dev/state"),
+        (damaged(lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_BITS: "many"})), "wrong annotation"),
+        (damaged(lambda s: s["data"].update({names.PRIVATE_KEY: "!"})), "holds no usable RSA private key"),
+        (
+            damaged(lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_DOMAIN: "example.net"})),
+            "says that it belongs to the domain example.net, which has another name",
+        ),
+        (damaged(lambda s: s["metadata"].pop("labels")), "is not a key Secret of the MailFilter mx"),
+        (
+            damaged(lambda s: s["metadata"].update(labels=names.labels("mx-2", "dkim"))),
+            "is not a key Secret of the MailFilter mx",
+        ),
+        (
+            damaged(lambda s: s["metadata"].update(labels=names.labels("mx", "filter"))),
+            "is not a key Secret of the MailFilter mx",
+        ),
+        (
+            damaged(lambda s: s["metadata"].update(ownerReferences=[{"kind": "Job", "controller": True}])),
+            "is not a key Secret of the MailFilter mx",
+        ),
+    ],
+)
+def test_secret_that_is_not_as_it_was_made_is_a_conflict(made: Secret, why: str) -> None:
+    with pytest.raises(Conflict, match="Secret mx-dkim-a379a6f6ee-r0 exists") as conflict:
+        parse_key_secret("mx", "r0", made)
+    assert why in conflict.value.message
+
+
+def test_owner_that_controls_nothing_is_no_conflict() -> None:
+    made = damaged(lambda s: s["metadata"].update(ownerReferences=[{"kind": "Application", "name": "x"}]))
+
+    assert parse_key_secret("mx", "r0", made) == KEY
+
+
+def test_selector_is_the_day_and_the_hash_of_the_key() -> None:
+    selectors = {build_selector(day, key.public_der) for day in (samples.NOW, "2026-11-24") for key in (KEY, OTHER)}
+
+    assert len(selectors) == 4
+    assert all(selector.startswith("mf2026112") and len(selector) == 15 for selector in selectors)

@@ -1,0 +1,147 @@
+"""What fits one by one and not together; and what several builders need to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit import samples
+
+from mailfilter_operator import render
+from mailfilter_operator.api import Image, Spec
+from mailfilter_operator.errors import InvalidSpec
+from mailfilter_operator.validate import METRICS_LIMIT, compute_image, compute_limits, database_name
+
+MEBIBYTE = 1024 * 1024
+DIGEST = "sha256:" + "0" * 64
+
+
+def custom(*urls: str) -> dict[str, Any]:
+    return {"signatures": {"source": "CustomOnly", "customURLs": list(urls)}}
+
+
+def group(name: str, *symbols: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "symbols": list(symbols)}
+
+
+SYMBOL = {"name": "OWN", "score": 1}
+LONG = [{"name": f"S{index}", "score": "-1234.56", "description": "é" * 256} for index in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "remedy"),
+    [
+        pytest.param(
+            {"antivirus": custom("http://a.test/x.ndb", "http://b.test/y.ndb", "http://b.test/x.ndb")},
+            "spec.antivirus.signatures.customURLs[2]",
+            "x.ndb is that of customURLs[0] too",
+            id="two databases of one name",
+        ),
+        pytest.param(
+            {"metrics": {"groups": [group("one", SYMBOL), group("two", SYMBOL)]}},
+            "spec.metrics.groups[two].symbols[OWN]",
+            "leave it in one group",
+            id="symbol in two groups",
+        ),
+        pytest.param(
+            {
+                "metrics": {
+                    "groups": [group(f"g{i}", *({**s, "name": f"{s['name']}_{i}"} for s in LONG)) for i in range(6)]
+                }
+            },
+            "spec.metrics.groups",
+            "shorten the descriptions or set fewer symbols",
+            id="more metrics than a ConfigMap holds",
+        ),
+        pytest.param(
+            {"pod": {"resources": {"clamd": {"limits": {"memory": "199Mi"}}}}},
+            "spec.pod.resources.clamd.limits.memory",
+            "199Mi is less than four times spec.antivirus.maxMessageSize; raise it or lower maxMessageSize",
+            id="message that does not fit clamd",
+        ),
+        pytest.param(
+            {"pod": {"resources": {"rspamd": {"limits": {"memory": "128M"}}}}},
+            "spec.pod.resources.rspamd.limits.memory",
+            "128M is less than four times",
+            id="message that does not fit rspamd",
+        ),
+    ],
+)
+def test_refused(spec: dict[str, Any], field: str, remedy: str) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        samples.valid(**spec)
+
+    assert refused.value.field == field
+    assert refused.value.reason == "InvalidSpec"
+    assert remedy in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"antivirus": custom("http://a.test/x.ndb", "http://a.test/y.ndb")}, id="two databases"),
+        pytest.param({"metrics": {"groups": [group("one", SYMBOL), group("two")]}}, id="symbol in one group"),
+        pytest.param({"pod": {"resources": {"clamd": {"limits": {"memory": "200Mi"}}}}}, id="memory that just fits"),
+        pytest.param(
+            {"pod": {"resources": {"freshclam": {"limits": {"memory": "1Mi"}}}}}, id="freshclam scans nothing"
+        ),
+    ],
+)
+def test_accepted(spec: dict[str, Any]) -> None:
+    assert samples.valid(**spec).spec == samples.mailfilter(**spec).spec
+
+
+def test_identity_and_image_are_handed_on() -> None:
+    valid = samples.valid()
+
+    assert (valid.name, valid.namespace, valid.uid, valid.generation) == ("mx", "mail", samples.UID, 1)
+    assert valid.image == samples.IMAGE
+
+
+@given(st.lists(st.text(max_size=256), max_size=30))
+def test_no_rendered_metrics_file_is_larger_than_was_reckoned_with(descriptions: list[str]) -> None:
+    """Per symbol: its name, six bytes for each character of its description, 100 bytes."""
+    symbols = [{"name": f"S{i}", "score": "-1234.56", "description": text} for i, text in enumerate(descriptions)]
+    valid = samples.valid(metrics={"groups": [group("own", *symbols)]})
+    text = render.render(valid, ()).metrics["local.d/groups.conf"]
+
+    reckoned = sum(len(symbol["name"]) + 6 * len(symbol["description"]) + 100 for symbol in symbols)
+    assert len(text.encode()) <= reckoned + 100
+    assert METRICS_LIMIT < MEBIBYTE - 50 * 300, "the groups themselves fit beside the symbols"
+
+
+@given(st.integers(1, 500))
+def test_limits_leave_room_for_decoded_parts_and_for_two_attempts(size: int) -> None:
+    limits = compute_limits(f"{size}Mi")
+
+    assert limits.max_message == size * MEBIBYTE
+    assert limits.max_file >= 2 * limits.max_message
+    assert limits.max_scan >= 8 * limits.max_message
+    assert limits.clamd_timeout * 5 >= size
+    assert limits.task_timeout > 2 * limits.clamd_timeout
+
+
+@pytest.mark.parametrize(
+    ("image", "default", "reference"),
+    [
+        (Image(), "registry.test:5000/a/b:1@" + DIGEST, "registry.test:5000/a/b:1@" + DIGEST),
+        (Image(tag="2"), "registry.test/a/b:1", "registry.test/a/b:2"),
+        (Image(tag="2"), "registry.test:5000/a/b", "registry.test:5000/a/b:2"),
+        (Image(repository="other.test/b"), "registry.test/a/b:1", "other.test/b:1"),
+        (Image(repository="other.test:5000/b"), "registry.test:5000/a/b", "other.test:5000/b"),
+        (Image(repository="other.test/b"), "registry.test/a/b@" + DIGEST, "other.test/b"),
+        (Image(digest=DIGEST), "registry.test/a/b:1", "registry.test/a/b@" + DIGEST),
+        (Image(tag="2", digest=DIGEST), "registry.test/a/b:1", "registry.test/a/b:2@" + DIGEST),
+        (Image(repository="o.test/b", tag="2", digest=DIGEST), "registry.test/a/b:1", "o.test/b:2@" + DIGEST),
+    ],
+)
+def test_image_is_the_default_with_the_parts_of_the_spec(image: Image, default: str, reference: str) -> None:
+    spec = Spec(antivirus=samples.mailfilter().spec.antivirus, image=image)
+
+    assert compute_image(spec, default) == reference
+
+
+def test_database_is_called_as_the_end_of_its_address() -> None:
+    assert database_name("https://sigs.test/a/b/own.ndb?version=1") == "own.ndb"
