@@ -130,18 +130,18 @@ def _environment() -> jinja2.Environment:
 def quote_ucl(value: Any) -> str:
     r"""A string, boolean or list of strings in rspamd's configuration language.
 
-    UCL reads JSON strings. Braces are written as escapes because rspamd expands its own template marks in the text
-    of a file before UCL reads it; `$` is doubled because UCL expands variables.
+    UCL reads JSON strings. Braces and `$` are written as escapes, because rspamd expands its own template marks in the
+    text of a file before UCL reads it, and UCL expands variables before it reads escapes.
 
     >>> print(quote_ucl('a "b" {{ c }} $DBDIR'))
-    "a \"b\" \u007b\u007b c \u007d\u007d $$DBDIR"
+    "a \"b\" \u007b\u007b c \u007d\u007d \u0024DBDIR"
     """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
         return "[" + ", ".join(quote_ucl(item) for item in value) + "]"
     text = json.dumps(str(value), ensure_ascii=False)
-    return text.replace("{", "\\u007b").replace("}", "\\u007d").replace("$", "$$")
+    return text.replace("{", "\\u007b").replace("}", "\\u007d").replace("$", "\\u0024")
 
 
 def write_score(value: Decimal | str) -> str:
