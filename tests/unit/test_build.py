@@ -1,0 +1,183 @@
+"""Objects: what holds for every MailFilter. What they look like stands in tests/golden/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit import samples
+
+from mailfilter_operator import names
+from mailfilter_operator.api import Manifest
+from mailfilter_operator.build import OWNED_KINDS, build
+from mailfilter_operator.observed import Observed
+from mailfilter_operator.quantities import parse_quantity
+from mailfilter_operator.render import render
+from mailfilter_operator.validate import ValidMailFilter
+
+KEYS = (samples.dkim_key("example.com"),)
+
+
+def objects(valid: ValidMailFilter) -> tuple[dict[str, Any], ...]:
+    return build(valid, render(valid, KEYS), KEYS, None)
+
+
+def pod_of(valid: ValidMailFilter) -> dict[str, Any]:
+    pod: dict[str, Any] = objects(valid)[-1]["spec"]["template"]["spec"]
+    return pod
+
+
+VALID = samples.valid()
+OBJECTS = objects(VALID)
+POD = pod_of(VALID)
+CONTAINERS = {container["name"]: container for container in [*POD["initContainers"], *POD["containers"]]}
+
+
+def test_objects_are_built_anew_and_alike() -> None:
+    again = objects(VALID)
+
+    assert again == OBJECTS
+    assert not any(one is other for one, other in zip(again, OBJECTS, strict=True))
+
+
+def test_what_a_pod_needs_comes_before_the_pod() -> None:
+    kinds = [manifest["kind"] for manifest in OBJECTS]
+
+    assert kinds == ["ServiceAccount", *["ConfigMap"] * 4, "Secret", "Service", "Deployment"]
+    assert set(kinds) - {"Secret"} == set(OWNED_KINDS)
+
+
+def test_every_object_belongs_to_the_mailfilter() -> None:
+    for manifest in OBJECTS:
+        meta = manifest["metadata"]
+        (owner,) = meta["ownerReferences"]
+        component = "dkim" if manifest["kind"] == "Secret" else "filter"
+
+        assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
+            "MailFilter",
+            "mx",
+            samples.UID,
+            True,
+        )
+        assert meta["namespace"] == "mail"
+        assert meta["labels"] == names.labels("mx", component)
+        assert names.ANNOTATION_DESIRED in meta["annotations"]
+
+
+def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
+    configuration = render(VALID, KEYS)
+    data = {key: text for manifest in OBJECTS for key, text in manifest.get("data", {}).items()}
+
+    assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest"} == set(data)
+    assert sum(len(manifest.get("data", {})) for manifest in OBJECTS) == len(data), "no two sources have one key"
+
+
+def test_pods_may_take_the_configuration_that_was_built() -> None:
+    template = OBJECTS[-1]["spec"]["template"]
+
+    assert template["metadata"]["annotations"] == {names.ANNOTATION_CONFIG: render(VALID, KEYS).hash}
+    assert names.selector("mx").items() <= template["metadata"]["labels"].items()
+
+
+def test_only_rspamd_sees_the_keys() -> None:
+    with_keys = {
+        volume["name"]
+        for volume in POD["volumes"]
+        if any("secret" in source for source in volume.get("projected", {}).get("sources", ()))
+    }
+    seen_by = {
+        name
+        for name, container in CONTAINERS.items()
+        if with_keys & {mount["name"] for mount in container["volumeMounts"]}
+    }
+
+    assert (with_keys, seen_by) == ({"candidate"}, {"rspamd"})
+
+
+def test_mounts_and_volumes_fit_each_other() -> None:
+    volumes = [volume["name"] for volume in POD["volumes"]]
+    mounted = {mount["name"] for container in CONTAINERS.values() for mount in container["volumeMounts"]}
+
+    assert len(volumes) == len(set(volumes))
+    assert mounted == set(volumes)
+    for container in CONTAINERS.values():
+        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert len(paths) == len(set(paths))
+
+
+def test_accepted_configuration_and_keys_never_reach_a_disk() -> None:
+    volumes = {volume["name"]: volume for volume in POD["volumes"]}
+
+    for name, container in CONTAINERS.items():
+        (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == names.ACCEPTED_DIRECTORY]
+        assert mount["name"] == f"{name}-accepted"
+        assert volumes[mount["name"]]["emptyDir"]["medium"] == "Memory"
+
+
+@pytest.mark.parametrize("name", ["rspamd", "clamd", "freshclam"])
+def test_pod_satisfies_pod_security_restricted(name: str) -> None:
+    pod, container = POD["securityContext"], CONTAINERS[name]
+
+    assert pod["runAsNonRoot"]
+    assert pod["runAsUser"] == pod["runAsGroup"] == pod["fsGroup"] == names.RUN_AS
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"configMap", "secret", "emptyDir", "projected", "name"} >= {
+        key for volume in POD["volumes"] for key in volume
+    }
+
+
+def test_pod_has_no_api_token_and_no_service_variables() -> None:
+    assert POD["automountServiceAccountToken"] is False
+    assert POD["enableServiceLinks"] is False
+
+
+@given(st.integers(1, 500))
+def test_ending_pod_has_time_for_the_longest_scan(size: int) -> None:
+    valid = samples.valid(antivirus={"signatures": {"source": "Official"}, "maxMessageSize": f"{size}Mi"})
+    pod = pod_of(valid)
+    waits = [container["lifecycle"]["preStop"]["sleep"]["seconds"] for container in pod["containers"]]
+
+    assert pod["terminationGracePeriodSeconds"] > max(waits) + valid.limits.task_timeout
+
+
+QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["2000Mi", "3Gi", "9000M", None]}
+RESOURCES = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in QUANTITIES.items()})
+BOTH = st.fixed_dictionaries({"requests": RESOURCES, "limits": RESOURCES})
+
+
+@given(st.integers(1, 500), st.fixed_dictionaries({"rspamd": BOTH, "clamd": BOTH, "freshclam": BOTH}))
+def test_requests_never_exceed_limits_and_memory_is_always_limited(size: int, resources: dict[str, Any]) -> None:
+    antivirus = {"signatures": {"source": "Official"}, "maxMessageSize": f"{size}Mi"}
+    pod = pod_of(samples.valid(antivirus=antivirus, pod={"resources": resources}))
+
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        wanted, found = resources[container["name"]], container["resources"]
+        assert found["limits"].items() >= {k: v for k, v in wanted["limits"].items() if v}.items()
+        assert set(found["requests"]) == {"cpu", "memory"}
+        assert "memory" in found["limits"]
+        for resource, limit in found["limits"].items():
+            request = parse_quantity(found["requests"][resource])
+            assert request <= parse_quantity(limit)
+            if wanted["requests"][resource]:
+                assert request == min(parse_quantity(wanted["requests"][resource]), parse_quantity(limit))
+        if container["name"] != "freshclam":
+            assert parse_quantity(found["limits"]["memory"]) >= 4 * size * 1024 * 1024
+
+
+def test_observed_objects_are_found_by_kind_and_name() -> None:
+    children: dict[tuple[str, str], Manifest] = {
+        (manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in OBJECTS
+    }
+    observed = Observed(samples.body(), children)
+
+    assert observed.deployment == OBJECTS[-1]
+    assert observed.keyring is not None
+    assert observed.keyring["metadata"]["name"] == "mx-keyring"
+    assert (Observed(samples.body()).deployment, Observed(samples.body()).keyring) == (None, None)

@@ -1,0 +1,205 @@
+"""Configuration files: equal input gives equal bytes, and no value leaves the place it was written to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit import samples
+
+from mailfilter_operator import names
+from mailfilter_operator.render import Configuration, quote_ucl, render, write_score
+
+KEYS = (samples.dkim_key("example.com"), samples.dkim_key("example.org"))
+OTHER = samples.dkim_key("example.com", seed="example.org")
+SPECS: dict[str, dict[str, Any]] = {
+    "smallest": {},
+    "mirror": {"antivirus": {"signatures": {"source": "Mirror", "mirrorURL": "http://mirror.test/db"}}},
+    "official": {"antivirus": {"signatures": {"source": "Official"}}},
+    "scores": {"actions": {"addHeader": "4.5", "rewriteSubject": 8}, "logging": {"level": "Debug"}},
+}
+
+
+def files(configuration: Configuration) -> dict[str, str]:
+    return {**configuration.metrics, **configuration.workers, **configuration.modules, **configuration.clamav}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_equal_input_gives_equal_bytes(spec: dict[str, Any]) -> None:
+    assert render(samples.valid(**spec), KEYS) == render(samples.valid(**spec), KEYS)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_manifest_lists_exactly_the_files_with_their_hashes(spec: dict[str, Any]) -> None:
+    configuration = render(samples.valid(**spec), KEYS)
+    lines = [line.split("  ") for line in configuration.manifest.splitlines()]
+    expected = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in files(configuration).items()}
+    expected |= {f"keys/{key.file_name}": "-" for key in KEYS}
+
+    assert {path: digest for digest, _, path in lines} == expected
+    assert [path for *_, path in lines] == sorted(expected)
+    assert all(key == path.removeprefix("keys/").replace("/", "_") for _, key, path in lines)
+    assert len({key for _, key, _ in lines} | {names.MANIFEST_KEY, names.WANTED_HASH_FILE}) == len(lines) + 2
+
+
+def test_configuration_is_named_by_its_manifest() -> None:
+    configuration = render(samples.valid(), KEYS)
+
+    assert configuration.hash == hashlib.sha256(configuration.manifest.encode()).hexdigest()
+    assert configuration.manifest.endswith("\n")
+
+
+def test_every_change_of_a_file_or_a_key_gives_another_configuration() -> None:
+    configurations = [render(samples.valid(**spec), KEYS) for spec in SPECS.values()]
+    configurations += [render(samples.valid(), keys) for keys in ((), KEYS[:1], (OTHER,))]
+
+    assert len({configuration.hash for configuration in configurations}) == len(configurations)
+
+
+def test_every_text_ends_with_a_newline() -> None:
+    assert [path for path, text in files(render(samples.valid(), KEYS)).items() if not text.endswith("\n")] == []
+
+
+def test_no_private_key_is_in_a_file() -> None:
+    configuration = render(samples.valid(), KEYS)
+
+    assert "PRIVATE" not in repr(configuration) + configuration.manifest
+
+
+def module(name: str, keys: tuple[Any, ...] = KEYS, **spec: Any) -> str:
+    return render(samples.valid(**spec), keys).modules[f"override.d/{name}"]
+
+
+def test_every_key_signs_for_its_domain() -> None:
+    text = module("dkim_signing.conf")
+
+    for key in KEYS:
+        selector = f'selector = "mf1"; path = "$LOCAL_CONFDIR/keys/{key.file_name}";'
+        assert f'  "{key.domain}" {{\n    selectors = [{{ {selector} }}];\n  }}\n' in text
+    assert "enabled = true;" in text
+
+
+def test_without_keys_nothing_signs() -> None:
+    assert "enabled = false;" in module("dkim_signing.conf", ())
+
+
+@pytest.mark.parametrize(
+    ("sign", "line"),
+    [
+        ({}, "sign_authenticated = true;"),
+        ({"authenticated": False}, "sign_authenticated = false;"),
+        ({}, "sign_local = true;"),
+        ({"local": False}, "sign_local = false;"),
+        ({}, "sign_networks = [];"),
+        ({"networks": ["192.0.2.0/24", "2001:db8::1"]}, 'sign_networks = ["192.0.2.0/24", "2001:db8::1"];'),
+        ({}, "allow_username_mismatch = false;"),
+        ({"usernames": "Any"}, "allow_username_mismatch = true;"),
+    ],
+)
+def test_sign_says_which_mail_is_signed(sign: dict[str, Any], line: str) -> None:
+    assert line in module("dkim_signing.conf", dkim={"sign": sign}).splitlines()
+
+
+@pytest.mark.parametrize("level", ["Error", "Warning", "Notice", "Info", "Debug"])
+def test_log_level_is_that_of_the_spec(level: str) -> None:
+    configuration = render(samples.valid(logging={"level": level}), ())
+
+    assert f'level = "{level.lower()}";' in configuration.modules["override.d/logging.inc"]
+    assert ("LogVerbose yes" in configuration.clamav["clamav/clamd.conf"]) is (level == "Debug")
+
+
+@pytest.mark.parametrize(
+    ("actions", "lines"),
+    [
+        ({}, {"reject = 15;", "rewrite_subject = null;", "add_header = 6;"}),
+        (
+            {"addHeader": "4.50", "rewriteSubject": 8, "reject": 100},
+            {"reject = 100;", "rewrite_subject = 8;", "add_header = 4.5;"},
+        ),
+    ],
+)
+def test_actions_have_the_scores_of_the_spec(actions: dict[str, Any], lines: set[str]) -> None:
+    assert lines <= set(render(samples.valid(actions=actions), ()).metrics["override.d/actions.conf"].splitlines())
+
+
+@given(st.integers(1, 500))
+def test_rspamd_outwaits_two_attempts_to_reach_clamd_which_takes_the_whole_message(size: int) -> None:
+    antivirus = {"signatures": {"source": "Official"}, "maxMessageSize": f"{size}Mi"}
+    configuration = render(samples.valid(antivirus=antivirus), ())
+    clamd = dict(
+        line.split(" ", 1) for line in configuration.clamav["clamav/clamd.conf"].splitlines() if line[0] != "#"
+    )
+    options, scanner = (
+        configuration.modules["override.d/options.inc"],
+        configuration.modules["override.d/antivirus.conf"],
+    )
+
+    def number(pattern: str, text: str) -> int:
+        match = re.search(pattern, text)
+        assert match
+        return int(match[1])
+
+    attempts = 1 + number(r"retransmits = (\d+);", scanner)
+    assert number(r"task_timeout = (\d+)s;", options) > attempts * number(r"timeout = (\d+)s;", scanner)
+    assert int(clamd["ReadTimeout"]) >= number(r"timeout = (\d+)s;", scanner)
+    assert int(clamd["StreamMaxLength"]) >= number(r"max_message = (\d+);", options) == size * 1024 * 1024
+    assert int(clamd["MaxScanSize"]) >= int(clamd["MaxFileSize"]) >= int(clamd["StreamMaxLength"])
+
+
+@given(st.text())
+def test_quoted_text_is_a_json_string_without_marks_of_rspamd_and_ucl(text: str) -> None:
+    quoted = quote_ucl(text)
+
+    assert not set("{}\n\r") & set(quoted)
+    assert re.search(r"(?<!\$)(\$\$)*\$(?!\$)", quoted) is None
+    assert json.loads(quoted.replace("$$", "$")) == text
+
+
+@given(st.lists(st.text()).map(tuple))
+def test_quoted_list_is_a_json_list(texts: tuple[str, ...]) -> None:
+    assert tuple(json.loads(quote_ucl(texts).replace("$$", "$"))) == texts
+
+
+@pytest.mark.parametrize(("value", "quoted"), [(True, "true"), (False, "false"), ((), "[]"), (7, '"7"')])
+def test_quoted_scalars(value: Any, quoted: str) -> None:
+    assert quote_ucl(value) == quoted
+
+
+@given(st.decimals(-9999, 9999, places=2))
+def test_score_is_written_as_a_plain_decimal(score: Decimal) -> None:
+    assert re.fullmatch(r"-?[0-9]{1,4}(\.[0-9]{1,2})?", write_score(score))
+    assert Decimal(write_score(score)) == score
+
+
+@pytest.mark.parametrize(("score", "text"), [("Disabled", "null"), (Decimal(1000), "1000"), (Decimal("-0.50"), "-0.5")])
+def test_score_of_an_action(score: Decimal | str, text: str) -> None:
+    assert write_score(score) == text
+
+
+SYMBOL = st.fixed_dictionaries(
+    {"name": st.text("AZ_09-", min_size=1, max_size=9), "score": st.sampled_from([1, "-2.5"])},
+    optional={"description": st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=40)},
+)
+
+
+@given(st.lists(SYMBOL, unique_by=lambda symbol: str(symbol["name"])))
+def test_every_symbol_is_one_object_of_its_group_whatever_describes_it(symbols: list[dict[str, Any]]) -> None:
+    spec = {"groups": [{"name": "own", "maxScore": 9, "symbols": symbols}]}
+    text = render(samples.valid(metrics=spec), ()).metrics["local.d/groups.conf"]
+    symbol_object = re.compile(
+        r'^    ("[^"]*") {\n      weight = (\S+);\n(?:      description = (.*);\n)?    }$', re.MULTILINE
+    )
+    found = symbol_object.findall(text)
+
+    assert [json.loads(name) for name, _, _ in found] == [symbol["name"] for symbol in symbols]
+    assert [weight for _, weight, _ in found] == [str(symbol["score"]) for symbol in symbols]
+    assert [json.loads(quoted.replace("$$", "$")) if quoted else None for *_, quoted in found] == [
+        symbol.get("description") for symbol in symbols
+    ]
+    assert text.count("{") == text.count("}") == 2 + len(symbols)
