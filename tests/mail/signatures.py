@@ -9,7 +9,8 @@ from tests.mail import messages
 from tests.mail.kubectl import Kubectl
 
 NAMESPACE = "mail"
-DATABASE = "mailfilter-test.ndb"
+DATABASE = "local.ndb"
+"""As the examples in manifests/ name it."""
 URL = f"http://signatures.mail.svc:8080/{DATABASE}"
 MARKER_NAME = "MailfilterTest.Marker"
 
