@@ -6,7 +6,7 @@ After this step nothing can fail for a reason that lies in the spec.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from mailfilter_operator.api import MailFilter, Spec
@@ -52,14 +52,16 @@ def validate(mailfilter: MailFilter, default_image: str) -> ValidMailFilter:
     _refuse_colliding_databases(spec.antivirus.signatures.custom_urls)
     _refuse_symbols_in_two_groups(spec)
     _refuse_oversized_metrics(spec)
-    limits = compute_limits(spec.antivirus.max_message_size)
+    shortest = compute_limits(spec.antivirus.max_message_size)
+    _refuse_short_timeout(spec, shortest)
+    limits = replace(shortest, task_timeout=spec.workers.proxy.timeout_seconds)
     _refuse_small_memory(spec, limits)
     image = compute_image(spec, default_image)
     return ValidMailFilter(meta.name, meta.namespace, meta.uid, meta.generation, image, spec, limits)
 
 
 def compute_limits(max_message_size: str) -> ScanLimits:
-    """Limits of rspamd and clamd for messages of up to *max_message_size*.
+    """Limits of rspamd and clamd for messages of up to *max_message_size*, with the shortest task time-out.
 
     MIME decoding lets clamd count a message twice, and a clean 35 MB attachment exceeded a MaxScanSize of 50 MB
     (tried), hence 2x and 8x. A 40 MB mail took 7.5 s on two cores: 5 s and one more per 5 MiB give it twice that.
@@ -125,6 +127,17 @@ def _refuse_oversized_metrics(spec: Spec) -> None:
             "spec.metrics.groups",
             f"the file for rspamd could take {size} bytes, more than the {METRICS_LIMIT} that fit a ConfigMap; "
             "shorten the descriptions or set fewer symbols",
+        )
+
+
+def _refuse_short_timeout(spec: Spec, shortest: ScanLimits) -> None:
+    """A scan that is cut off before clamd's second time-out ends without a word about the virus scanner."""
+    timeout = spec.workers.proxy.timeout_seconds
+    if timeout < shortest.task_timeout:
+        raise InvalidSpec(
+            "spec.workers.proxy.timeoutSeconds",
+            f"{timeout} is too short to scan messages of spec.antivirus.maxMessageSize; set at least "
+            f"{shortest.task_timeout}, or lower maxMessageSize",
         )
 
 

@@ -30,7 +30,10 @@ SPECS: dict[str, dict[str, Any]] = {
     "mirror": {"antivirus": {"signatures": {"source": "Mirror", "mirrorURL": "http://mirror.test:8080/db"}}},
     "official": {"antivirus": {"signatures": {"source": "Official", "customURLs": ["http://s.test/own.hdb"]}}},
     "actions": {"actions": {"addHeader": "4.5", "rewriteSubject": "8.25", "reject": 9999}},
-    "sizes": {"antivirus": {"maxMessageSize": "500Mi", "signatures": {"source": "Official"}}},
+    "sizes": {
+        "antivirus": {"maxMessageSize": "500Mi", "signatures": {"source": "Official"}},
+        "workers": {"proxy": {"timeoutSeconds": 215}},
+    },
     "workers": {"workers": {"proxy": {"count": 64, "timeoutSeconds": 600}}, "logging": {"level": "Debug"}},
     "signing": {
         "dkim": {"sign": {"networks": ["192.0.2.0/24", "2001:db8::/32"], "usernames": "Any", "authenticated": False}}
