@@ -135,7 +135,7 @@ class Buildah:
         archive.parent.mkdir(parents=True, exist_ok=True)
         unfinished = archive.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        run(*self._command, "push", "--compression-format=gzip", name, f"oci-archive:{unfinished}:{name}")
+        run(*self._command, "push", "--compression-format=gzip", "--compression-level=9", name, f"oci-archive:{unfinished}:{name}")
         unfinished.rename(archive)
         run(*self._command, "rmi", name)
 

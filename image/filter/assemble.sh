@@ -10,10 +10,14 @@ programs="/usr/bin/rspamd /usr/bin/rspamadm /usr/bin/rspamc /usr/sbin/clamd /usr
 listing=$build/files
 libraries=$(dirname "$(find /usr/lib -name libclamav.so.12)")
 
-# clamav.lua takes every answer of clamd that is neither OK nor FOUND for "no virus"; the patch makes it a failure.
-patch --directory=/ --strip=1 --forward --batch <"$build/clamav-lua-failclosed.patch"
+# clamav.lua stops with an error, and the mail passes, when clamd answers neither OK nor FOUND. The patch makes that a
+# failed scan, and notes an OK for our own rule (mailfilter.lua).
+patch --directory=/ --strip=1 --forward --batch --fuzz=0 <"$build/clamav-lua-failclosed.patch"
+cp "$build/mailfilter.lua" /usr/share/rspamd/plugins/
+cp "$build/mailfilter.conf" /etc/rspamd/modules.d/
 
 sh "$build/shrink-icu.sh" "$libraries"
+sh "$build/stub-python.sh" /usr/sbin/unbound
 
 mkdir -p "$out/usr/bin" "$out/usr/sbin" "$out/usr/lib64"
 for directory in bin sbin lib lib64; do
@@ -71,7 +75,7 @@ done <"$build/packages" >"$out/usr/share/mailfilter/packages"
 cp -a --parents /usr/share/common-licenses "$out"
 
 mkdir -p "$out/var/lib/clamav" "$out/var/lib/rspamd" "$out/run/clamav" "$out/run/mailfilter" "$out/tmp" \
-    "$out/etc/mailfilter/candidate" "$out/proc" "$out/sys" "$out/dev"
+    "$out/etc/mailfilter/candidate" "$out/etc/unbound" "$out/proc" "$out/sys" "$out/dev"
 ln -s ../run "$out/var/run"
 # An emptyDir mounted here belongs to the pod's group; without a mount the directories are our user's.
 chown 11333:11333 "$out/var/lib/clamav" "$out/var/lib/rspamd" "$out/run/clamav" "$out/run/mailfilter"

@@ -11,7 +11,7 @@ rspamd --no-fork --user=_rspamd --group=_rspamd --var=LOCAL_CONFDIR=/build/patte
 pid=$!
 trap 'kill "$pid" 2>/dev/null || :' EXIT
 
-# Finished is: no new file for ten seconds, after there were some.
+# Finished is: ten seconds without a new file and with the helper process, which compiles, idle.
 still=0
 before=
 tries=0
@@ -23,11 +23,14 @@ while [ "$still" -lt 10 ]; do
         echo "rspamd did not compile its patterns" >&2
         exit 1
     fi
-    now=$(find /var/lib/rspamd -name '*.hs*' -exec stat -c '%n %s' {} + | sort)
-    if [ -n "$now" ] && [ "$now" = "$before" ]; then still=$((still + 1)); else still=0; fi
+    files=$(find /var/lib/rspamd -name '*.hs.zst' | wc -l)
+    # In ticks of 10 ms, without the few that waiting costs.
+    helper=$(pgrep --parent "$pid" --full hs_helper) || continue
+    now="$files $(awk '{print int(($14 + $15) / 10)}' "/proc/$helper/stat")"
+    if [ "$files" -gt 20 ] && [ "$now" = "$before" ]; then still=$((still + 1)); else still=0; fi
     before=$now
 done
 # Copied before rspamd ends: at its end it removes what it thinks stale.
-find /var/lib/rspamd -name '*.hs*' ! -name '*.tmp' -exec cp {} "$1/" \;
+cp /var/lib/rspamd/*.hs.zst "$1/"
 chmod 644 "$1"/*
-ls -l "$1"
+du -h "$1"

@@ -1,0 +1,202 @@
+"""The containers of a filter pod on this machine, as the kubelet would start them: one network, shared volumes."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from tests.image.milter import Verdict
+from tests.image.rootfs import CHECKOUT, USER, command_in_rootfs, run_in_rootfs
+
+EXAMPLE = Path(__file__).parent / "candidate"
+PROGRAMS = "/usr/lib/mailfilter"
+
+
+def example_files() -> dict[str, str]:
+    """The example configuration: path in the candidate -> content."""
+    return {str(path.relative_to(EXAMPLE)): path.read_text() for path in EXAMPLE.rglob("*") if path.is_file()}
+
+
+def write_candidate(directory: Path, files: Mapping[str, str], wanted: str | None = None) -> str:
+    """Lays files out as the projected volume does, replacing what was there; returns the manifest's hash.
+
+    Files below keys/ count as from a Secret. wanted is the hash that the pod's annotation asks for, by default the
+    right one.
+    """
+    generation = directory / f"..{time.monotonic_ns()}"
+    generation.mkdir(parents=True)
+    lines = []
+    for path, content in sorted(files.items()):
+        secret = path.startswith("keys/")
+        key = path.removeprefix("keys/") if secret else path.replace("/", "_")
+        (generation / key).write_text(content)
+        digest = "-" if secret else hashlib.sha256(content.encode()).hexdigest()
+        lines.append(f"{digest}  {key}  {path}\n")
+    manifest = "".join(lines)
+    (generation / "manifest").write_text(manifest)
+    found = hashlib.sha256(manifest.encode()).hexdigest()
+    (generation / "wanted-hash").write_text(wanted or found)
+    link = directory / "..data.new"
+    link.symlink_to(generation.name)
+    link.rename(directory / "..data")
+    for entry in directory.iterdir():
+        if not entry.name.startswith(".."):
+            entry.unlink()
+    for file in generation.iterdir():
+        (directory / file.name).symlink_to(f"..data/{file.name}")
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Seconds until the condition held; AssertionError that names what if it did not within the time."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"{what}: not within {seconds} seconds"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+class Container:
+    """One running program of the image."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def output(self) -> str:
+        """Everything it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Sends a signal to all its processes."""
+        os.killpg(self._process.pid, number)
+
+    def stop(self) -> float:
+        """Ends it with SIGTERM to its first process; seconds that took, AssertionError after 30."""
+        started = time.monotonic()
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        finally:
+            self.kill()
+        return time.monotonic() - started
+
+    def kill(self) -> None:
+        """Ends all its processes at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Pod:
+    """Volumes and network of one filter pod; containers are started one by one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.candidate = directory / "candidate"
+        self.databases = self._volume("databases")
+        self._sockets = self._volume("sockets")
+        self._state = self._volume("state")
+        self.candidate.mkdir()
+        (directory / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        (directory / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
+        self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        self._containers: list[Container] = []
+        namespace = Path(f"/proc/{self._network.pid}/ns/net")
+        here = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: os.readlink(namespace) != here, 5, "network namespace")
+        self.on_network("ip", "link", "set", "lo", "up")
+
+    def _volume(self, name: str) -> Path:
+        path = self.directory / name
+        path.mkdir()
+        os.chown(path, USER, USER)
+        return path
+
+    def on_network(self, *command: str, stdin: bytes | None = None) -> str:
+        """Output of a command of this machine that runs on the pod's network; CalledProcessError if it fails."""
+        line = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
+        return subprocess.run(line, check=True, input=stdin, stdout=subprocess.PIPE, cwd=CHECKOUT).stdout.decode()
+
+    def _binds(self, name: str, extra: Mapping[Path, str]) -> dict[Path, str]:
+        own = self.directory / name
+        for part in ("memory", "tmp"):
+            if not (own / part).exists():
+                (own / part).mkdir(parents=True)
+                os.chown(own / part, USER, USER)
+        (own / "termination-log").touch()
+        (own / "termination-log").chmod(0o666)
+        return {
+            self.candidate: "/etc/mailfilter/candidate",
+            own / "memory": "/run/mailfilter",
+            own / "tmp": "/tmp",
+            self.databases: "/var/lib/clamav",
+            self._sockets: "/run/clamav",
+            self._state: "/var/lib/rspamd",
+            self.directory / "resolv.conf": "/etc/resolv.conf",
+            self.directory / "hosts": "/etc/hosts",
+            **extra,
+        }
+
+    def start(self, name: str, *argv: str, extra: Mapping[Path, str] | None = None) -> Container:
+        """Starts the container of this name; argv replaces its entry point."""
+        line = command_in_rootfs(
+            argv or (f"{PROGRAMS}/{name}",), self._binds(name, extra or {}), net_of=self._network.pid
+        )
+        container = Container(line, self.directory / f"{name}.log")
+        self._containers.append(container)
+        return container
+
+    def start_outside(self, name: str, *command: str) -> Container:
+        """Starts a program of this machine on the pod's network."""
+        line = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
+        container = Container(line, self.directory / f"{name}.log")
+        self._containers.append(container)
+        return container
+
+    def run(self, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the container of this name, as `kubectl exec` does."""
+        return run_in_rootfs(argv, self._binds(name, {}), net_of=self._network.pid)
+
+    def ready(self, name: str) -> bool:
+        """Whether the readiness probe of rspamd or clamd succeeds."""
+        return self.run(name, f"{PROGRAMS}/probe-{name}").returncode == 0
+
+    def scan(self, message: bytes, *arguments: str) -> Verdict:
+        """The milter's verdict; arguments are client address, sender and user name."""
+        answer = self.on_network(
+            sys.executable, "-m", "tests.image.milter", "11332", *arguments, stdin=message
+        )
+        return Verdict(**json.loads(answer))
+
+    def remove(self) -> None:
+        """Ends everything that was started."""
+        for container in self._containers:
+            container.kill()
+        self._network.kill()
+        self._network.wait()
+
+
+@contextlib.contextmanager
+def pod(directory: Path) -> Iterator[Pod]:
+    """A pod in an empty directory that is gone afterwards."""
+    made = Pod(directory)
+    try:
+        yield made
+    finally:
+        made.remove()
+        shutil.rmtree(directory, ignore_errors=True)
