@@ -1,6 +1,6 @@
 """Write what is wanted, in order, and only where it differs; then delete what nothing wants any more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mailfilter_operator.api import Manifest
@@ -10,28 +10,37 @@ from mailfilter_operator.drift import build_removals, is_current
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.ownership import is_controlled_by, require_ours
 
+Key = tuple[str, str]
+"""Kind and name."""
+
 
 @dataclass(frozen=True)
 class Applied:
     """Live objects by (kind, name) after the pass wrote them, and which were written."""
 
-    live: dict[tuple[str, str], Manifest]
+    live: dict[Key, Manifest]
     written: tuple[str, ...]
 
 
-def apply(cluster: Cluster, observed: Observed, desired: Sequence[Manifest]) -> Applied:
-    """Bring every object of *desired* about, in order.
+def read_places(cluster: Cluster, observed: Observed, wanted: Sequence[Key]) -> dict[Key, Manifest | None]:
+    """What is where objects shall be, each ours or None. Raises Conflict if one of the names is taken, ClusterError.
 
-    Nothing is written if one of the names is taken. Raises Conflict, ClusterError.
+    An object without our labels is not among the children, so that it is looked up by name.
     """
-    before = {_key(manifest): _read(cluster, observed, manifest) for manifest in desired}
-    for found in before.values():
+    namespace = observed.mailfilter["metadata"]["namespace"]
+    places = {key: observed.children.get(key) or cluster.get(key[0], namespace, key[1]) for key in wanted}
+    for found in places.values():
         if found is not None:
             require_ours(found, observed.mailfilter)
+    return places
+
+
+def apply(cluster: Cluster, places: Mapping[Key, Manifest | None], desired: Sequence[Manifest]) -> Applied:
+    """Bring every object of *desired* about, in order, where it differs from what was read. Raises ClusterError."""
     live, written = {}, []
     for manifest in desired:
         key = _key(manifest)
-        found = before[key]
+        found = places[key]
         if found is not None and is_current(manifest, found):
             live[key] = found
         else:
@@ -60,13 +69,5 @@ def prune(cluster: Cluster, observed: Observed, desired: Sequence[Manifest]) -> 
     return tuple("/".join(_key(orphan)) for orphan in orphans)
 
 
-def _read(cluster: Cluster, observed: Observed, manifest: Manifest) -> Manifest | None:
-    """The live object; one without our labels is not among the children, so that a taken name is looked up."""
-    key = _key(manifest)
-    if key in observed.children:
-        return observed.children[key]
-    return cluster.get(key[0], manifest["metadata"]["namespace"], key[1])
-
-
-def _key(manifest: Manifest) -> tuple[str, str]:
+def _key(manifest: Manifest) -> Key:
     return manifest["kind"], manifest["metadata"]["name"]

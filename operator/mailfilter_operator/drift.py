@@ -17,7 +17,7 @@ from mailfilter_operator.api import Manifest
 from mailfilter_operator.quantities import parse_quantity
 
 _EXACT_MAPS = frozenset({("data",), ("binaryData",), ("spec", "selector")})
-_MERGE_KEYS = ("uid", "mountPath", "containerPort", "port", "name", "key")
+_MERGE_KEYS = ("uid", "mountPath", "containerPort", "port", "name", "key", "topologyKey")
 """What identifies an item of a Kubernetes list, most telling first (volume mounts may share a name)."""
 
 Path = tuple[str, ...]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from mailfilter_operator import events, names
 from mailfilter_operator.api import MailFilter, Manifest, parse
-from mailfilter_operator.apply import apply, prune
-from mailfilter_operator.build import build
+from mailfilter_operator.apply import apply, prune, read_places
+from mailfilter_operator.build import build, build_names
 from mailfilter_operator.cluster import Cluster
 from mailfilter_operator.dkim.keyring import parse_keyring
 from mailfilter_operator.dkim.keys import DkimKey, build_key_secret
@@ -90,15 +90,17 @@ def spread(seconds: float, uid: str) -> float:
 
 def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     mailfilter = parse(body)
+    valid = validate(mailfilter, operator.image)
     if mailfilter.spec.paused:
         run.outcome = replace(run.outcome, paused=True)
         return
-    valid = validate(mailfilter, operator.image)
+    # Before a key is made: it would outlive a MailFilter that cannot be brought about.
+    places = read_places(operator.cluster, run.observed, build_names(valid.name))
     keys = _complete_keys(operator, mailfilter, run)
     configuration = render(valid, keys)
     run.outcome = replace(run.outcome, config_hash=configuration.hash, keys=keys)
     desired = build(valid, configuration, keys, run.observed.keyring)
-    applied = apply(operator.cluster, run.observed, desired)
+    applied = apply(operator.cluster, places, desired)
     run.written += applied.written
     run.outcome = replace(run.outcome, deployment=applied.live["Deployment", valid.name])
     run.pruned = prune(operator.cluster, run.observed, desired)

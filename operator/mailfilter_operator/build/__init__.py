@@ -5,6 +5,7 @@ Objects are built whole every pass and hold only the fields that we own.
 
 from typing import Any
 
+from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.build.configmaps import build_configmaps
 from mailfilter_operator.build.filter_pod import build_deployment
@@ -17,6 +18,20 @@ from mailfilter_operator.validate import ValidMailFilter
 
 OWNED_KINDS = ("ConfigMap", "Deployment", "Service", "ServiceAccount")
 """Kinds that are watched and pruned; Secrets are neither, they are read by name."""
+
+
+def build_names(instance: str) -> tuple[tuple[str, str], ...]:
+    """Kind and name of what `build` builds: known before there are keys, so that a taken name is seen before."""
+    return (
+        ("ServiceAccount", instance),
+        ("ConfigMap", names.metrics_configmap(instance)),
+        ("ConfigMap", names.workers_configmap(instance)),
+        ("ConfigMap", names.modules_configmap(instance)),
+        ("ConfigMap", names.clamav_configmap(instance)),
+        ("Secret", names.keyring(instance)),
+        ("Service", instance),
+        ("Deployment", instance),
+    )
 
 
 def build(
