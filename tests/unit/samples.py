@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mailfilter_operator import names
 from mailfilter_operator.api import MailFilter, parse
 from mailfilter_operator.dkim.keys import DkimKey
-from mailfilter_operator.validate import ValidMailFilter, validate
+from mailfilter_operator.validate import ValidMailFilter, compute_limits, validate
 
 NOW = "2026-11-23T09:00:00Z"
 LATER = "2026-11-23T09:30:00Z"
@@ -49,6 +49,15 @@ def mailfilter(**spec: Any) -> MailFilter:
 def valid(**spec: Any) -> ValidMailFilter:
     """`body` as it is built from."""
     return validate(mailfilter(**spec), IMAGE)
+
+
+def scanning(mebibytes: int) -> dict[str, Any]:
+    """Part of a spec: messages of this size, and the shortest time-out that fits."""
+    limits = compute_limits(f"{mebibytes}Mi")
+    return {
+        "antivirus": {"signatures": {"source": "Official"}, "maxMessageSize": f"{mebibytes}Mi"},
+        "workers": {"proxy": {"timeoutSeconds": limits.task_timeout}},
+    }
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from tests.unit import samples
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
-from mailfilter_operator.build import OWNED_KINDS, build
+from mailfilter_operator.build import OWNED_KINDS, build, build_names
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.quantities import parse_quantity
 from mailfilter_operator.render import render
@@ -47,6 +47,10 @@ def test_what_a_pod_needs_comes_before_the_pod() -> None:
 
     assert kinds == ["ServiceAccount", *["ConfigMap"] * 4, "Secret", "Service", "Deployment"]
     assert set(kinds) - {"Secret"} == set(OWNED_KINDS)
+
+
+def test_names_of_all_objects_are_known_before_they_are_built() -> None:
+    assert [(manifest["kind"], manifest["metadata"]["name"]) for manifest in OBJECTS] == list(build_names("mx"))
 
 
 def test_every_object_belongs_to_the_mailfilter() -> None:
@@ -140,7 +144,7 @@ def test_pod_has_no_api_token_and_no_service_variables() -> None:
 
 @given(st.integers(1, 500))
 def test_ending_pod_has_time_for_the_longest_scan(size: int) -> None:
-    valid = samples.valid(antivirus={"signatures": {"source": "Official"}, "maxMessageSize": f"{size}Mi"})
+    valid = samples.valid(**samples.scanning(size))
     pod = pod_of(valid)
     waits = [container["lifecycle"]["preStop"]["sleep"]["seconds"] for container in pod["containers"]]
 
@@ -154,8 +158,7 @@ BOTH = st.fixed_dictionaries({"requests": RESOURCES, "limits": RESOURCES})
 
 @given(st.integers(1, 500), st.fixed_dictionaries({"rspamd": BOTH, "clamd": BOTH, "freshclam": BOTH}))
 def test_requests_never_exceed_limits_and_memory_is_always_limited(size: int, resources: dict[str, Any]) -> None:
-    antivirus = {"signatures": {"source": "Official"}, "maxMessageSize": f"{size}Mi"}
-    pod = pod_of(samples.valid(antivirus=antivirus, pod={"resources": resources}))
+    pod = pod_of(samples.valid(**samples.scanning(size), pod={"resources": resources}))
 
     for container in [*pod["initContainers"], *pod["containers"]]:
         wanted, found = resources[container["name"]], container["resources"]

@@ -135,6 +135,8 @@ def foreign_entries() -> Iterator[Any]:
         "mount", DEPLOYMENT, (*pod, "containers", 0, "volumeMounts", 2), {"name": "clamd", "mountPath": "/planted"}
     )
     yield case("port of a container", DEPLOYMENT, (*pod, "containers", 0, "ports", 0), {"containerPort": 1})
+    zone = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    yield case("spread constraint", DEPLOYMENT, (*pod, "topologySpreadConstraints", 0), zone)
     yield case("pull secret", DEPLOYMENT, (*pod, "imagePullSecrets", 0), {"name": "planted"})
 
 

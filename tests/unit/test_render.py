@@ -130,8 +130,7 @@ def test_actions_have_the_scores_of_the_spec(actions: dict[str, Any], lines: set
 
 @given(st.integers(1, 500))
 def test_rspamd_outwaits_two_attempts_to_reach_clamd_which_takes_the_whole_message(size: int) -> None:
-    antivirus = {"signatures": {"source": "Official"}, "maxMessageSize": f"{size}Mi"}
-    configuration = render(samples.valid(antivirus=antivirus), ())
+    configuration = render(samples.valid(**samples.scanning(size)), ())
     clamd = dict(
         line.split(" ", 1) for line in configuration.clamav["clamav/clamd.conf"].splitlines() if line[0] != "#"
     )
