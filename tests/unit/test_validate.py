@@ -67,6 +67,12 @@ LONG = [{"name": f"S{index}", "score": "-1234.56", "description": "é" * 256} fo
             "128M is less than four times",
             id="message that does not fit rspamd",
         ),
+        pytest.param(
+            {"workers": {"proxy": {"timeoutSeconds": 34}}},
+            "spec.workers.proxy.timeoutSeconds",
+            "set at least 35, or lower maxMessageSize",
+            id="time-out that cuts a scan off",
+        ),
     ],
 )
 def test_refused(spec: dict[str, Any], field: str, remedy: str) -> None:
@@ -83,6 +89,7 @@ def test_refused(spec: dict[str, Any], field: str, remedy: str) -> None:
     [
         pytest.param({"antivirus": custom("http://a.test/x.ndb", "http://a.test/y.ndb")}, id="two databases"),
         pytest.param({"metrics": {"groups": [group("one", SYMBOL), group("two")]}}, id="symbol in one group"),
+        pytest.param({"workers": {"proxy": {"timeoutSeconds": 35}}}, id="time-out that just does"),
         pytest.param({"pod": {"resources": {"clamd": {"limits": {"memory": "200Mi"}}}}}, id="memory that just fits"),
         pytest.param(
             {"pod": {"resources": {"freshclam": {"limits": {"memory": "1Mi"}}}}}, id="freshclam scans nothing"
