@@ -15,7 +15,7 @@ from rich.table import Table
 from tests.demo import installation
 from tests.demo.rows import ROWS, Outcome, Row
 from tests.mail import system as mail_system
-from tests.mail.kubectl import Kubectl
+from tests.mail.kubectl import Kubectl, KubectlError
 
 AFTERWARDS = """\
 The cluster goes on running. To look around:
@@ -63,4 +63,7 @@ def draw(outcomes: list[tuple[Row, Outcome]]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (KubectlError, OSError, RuntimeError) as failure:
+        sys.exit(f"The demo ended early: {failure}\n\n{AFTERWARDS}")
