@@ -28,7 +28,7 @@ copy $python $standard /etc/ssl/certs/ca-certificates.crt /etc/ssl/openssl.cnf
 ln -s python3.14 "$out/usr/bin/python3"
 ln -s /etc/ssl/certs "$out/usr/lib/ssl/certs"
 ln -s /etc/ssl/openssl.cnf "$out/usr/lib/ssl/openssl.cnf"
-(cd "$out$standard" && rm -rf config-* ensurepip idlelib lib2to3 pydoc_data test tkinter turtledemo _pyrepl \
+(cd "$out$standard" && rm -rf config-* ensurepip idlelib lib2to3 pydoc_data test tkinter turtledemo \
     sitecustomize.py EXTERNALLY-MANAGED)
 cp -a "$build/site" "$out/usr/lib/mailfilter-operator"
 rm -rf "$out/usr/lib/mailfilter-operator/bin"
