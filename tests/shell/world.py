@@ -1,0 +1,115 @@
+"""A cluster in memory with one operator, and what tests do to them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.shell.memory_cluster import MemoryCluster
+from tests.unit import samples
+
+from mailfilter_operator import names
+from mailfilter_operator.reconcile import Operator, reconcile
+
+RESYNC_SECONDS = 600.0
+
+
+@dataclass
+class World:
+    """MailFilters of the namespace `mail`; `cluster` is what survives when the operator does not."""
+
+    cluster: MemoryCluster = field(default_factory=MemoryCluster)
+    now: str = samples.NOW
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+
+    def apply(self, name: str = "mx", **spec: Any) -> None:
+        """What a user does: create the MailFilter or change its spec; status stays."""
+        before = self.cluster.objects.get(("MailFilter", "mail", name), {})
+        body = samples.body(name, before.get("metadata", {}).get("uid", f"uid-of-{name}"), **spec)
+        self.cluster.put({**before, **body, "metadata": {**before.get("metadata", {}), **body["metadata"]}})
+
+    def look(self, name: str = "mx") -> float | None:
+        """One pass of an operator that has just been started."""
+        return reconcile(
+            Operator(self.cluster, lambda: self.now, self.threads, samples.IMAGE, RESYNC_SECONDS), "mail", name
+        )
+
+    def written(self, name: str = "mx") -> list[tuple[str, str]]:
+        """Writes of one pass."""
+        start = len(self.cluster.writes)
+        self.look(name)
+        return self.cluster.writes[start:]
+
+    def object(self, kind: str, name: str) -> dict[str, Any]:
+        """The stored object itself: changing it is an edit by somebody else."""
+        return self.cluster.objects[kind, "mail", name]
+
+    def status(self, name: str = "mx") -> dict[str, Any]:
+        found: dict[str, Any] = self.object("MailFilter", name)["status"]
+        return found
+
+    def condition(self, condition: str, name: str = "mx") -> tuple[str, str, str]:
+        """Status, reason and message."""
+        (found,) = [entry for entry in self.status(name)["conditions"] if entry["type"] == condition]
+        return found["status"], found["reason"], found["message"]
+
+    def events(self) -> list[str]:
+        """Reasons of all Events, in order."""
+        return [found["reason"] for (kind, *_), found in self.cluster.objects.items() if kind == "Event"]
+
+    def roll_out(self, name: str = "mx") -> None:
+        """What the Deployment's controller does once the pod is ready."""
+        live = self.object("Deployment", name)
+        done = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}
+        self.cluster.put({**live, "status": {**done, "observedGeneration": live["metadata"]["generation"]}})
+
+    def edit(self, kind: str, name: str, *path: str | int, value: Any) -> None:
+        """Somebody else sets the value at *path*; None removes it."""
+        live = self.cluster.get(kind, "mail", name)
+        holder: Any = live
+        for step in path[:-1]:
+            holder = holder[step]
+        if value is None:
+            del holder[path[-1]]
+        elif isinstance(holder, list):
+            holder.insert(int(path[-1]), value)
+        else:
+            holder[path[-1]] = value
+        assert live is not None
+        self.cluster.put(live)
+
+    def content(self, *kinds: str) -> dict[str, dict[str, Any]]:
+        """What the operator decides of all objects (or those of *kinds*), as Kind/name; Events are left out."""
+        unstable = {"resourceVersion", "generation", "uid"}
+        return {
+            f"{kind}/{name}": {
+                **{field: value for field, value in found.items() if (kind, field) != ("Deployment", "status")},
+                "metadata": {field: value for field, value in found["metadata"].items() if field not in unstable},
+            }
+            for (kind, _, name), found in sorted(self.cluster.objects.items())
+            if kind != "Event" and (not kinds or kind in kinds)
+        }
+
+    def key_secrets(self) -> dict[str, str]:
+        """Base64 of every private key by the name of its Secret."""
+        secrets = self.content("Secret").values()
+        return {
+            found["metadata"]["name"]: found["data"][names.PRIVATE_KEY]
+            for found in secrets
+            if re.search("-dkim-", found["metadata"]["name"])
+        }
+
+
+def draw_keys(monkeypatch: Any, first: int = 0) -> None:
+    """Make key generation draw quick keys from here on; no two draws give the same key."""
+    numbers = itertools.count(first)
+
+    def draw(**_: Any) -> Any:
+        return serialization.load_pem_private_key(samples.private_pem(f"drawn {next(numbers)}"), password=None)
+
+    monkeypatch.setattr(rsa, "generate_private_key", draw)
