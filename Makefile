@@ -22,10 +22,10 @@ setup: ## Python environment, linked as .venv
 	@tests/setup-venv "$(VENV)" && ln -sfn "$(VENV)" .venv
 
 packages:
-	@$(CLUSTER) packages
+	@$(CLUSTER) packages >&2
 
 binaries: packages
-	@$(CLUSTER) binaries
+	@$(CLUSTER) binaries >&2
 
 images: packages ## build the images; prints where the archives are
 	@image/build all
