@@ -1,5 +1,6 @@
 """The environment as frozen Settings, read once when the process starts."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,9 +36,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         namespace=namespace,
         identity=environment.get("POD_NAME") or f"{os.uname().nodename}-{os.getpid()}",
         resync_seconds=_positive(environment, "MAILFILTER_RESYNC_SECONDS", 600),
-        workers=int(_positive(environment, "MAILFILTER_WORKERS", 4)),
-        key_workers=int(_positive(environment, "MAILFILTER_KEY_WORKERS", 2)),
-        health_port=int(_positive(environment, "MAILFILTER_HEALTH_PORT", 8080)),
+        workers=_count(environment, "MAILFILTER_WORKERS", 4),
+        key_workers=_count(environment, "MAILFILTER_KEY_WORKERS", 2),
+        health_port=_count(environment, "MAILFILTER_HEALTH_PORT", 8080),
     )
 
 
@@ -58,6 +59,13 @@ def _positive(environment: Mapping[str, str], name: str, default: float) -> floa
         value = default if text is None else float(text)
     except ValueError:
         value = 0
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise InvalidSpec(name, f"{text!r} is not a positive number; correct it or leave it out")
     return value
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = _positive(environment, name, default)
+    if value != int(value):
+        raise InvalidSpec(name, f"{environment[name]!r} is not a positive whole number; correct it or leave it out")
+    return int(value)

@@ -33,6 +33,8 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._changed = asyncio.Event()
+        self._gate: asyncio.Event | None = None
+        self._open_since = float("-inf")
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Look at *key* in *delay* seconds, or earlier if that was planned."""
@@ -43,15 +45,20 @@ class WorkQueue:
 
     @property
     def overdue_seconds(self) -> float:
-        """How long the oldest key that is due has been waiting for a worker."""
+        """How long the oldest key that is due has been waiting for a worker; 0 while the gate is closed."""
+        if self._gate is None or not self._gate.is_set():
+            return 0.0
         now = time.monotonic()
-        waiting = [now - due for key, due in self._due.items() if key not in self._running]
+        waiting = [now - max(due, self._open_since) for key, due in self._due.items() if key not in self._running]
         return max(0.0, max(waiting, default=0.0))
 
     async def run(self, gate: asyncio.Event) -> None:
         """Work until cancelled, while *gate* is set; start several for several workers."""
+        self._gate = gate
         while True:
-            await gate.wait()
+            if not gate.is_set():
+                await gate.wait()
+                self._open_since = time.monotonic()
             key = await self._next()
             if not gate.is_set():
                 self.add(key)
