@@ -22,6 +22,7 @@ METRICS = ("local.d/groups.conf", "override.d/actions.conf")
 WORKERS = tuple(f"override.d/worker-{worker}.inc" for worker in ("controller", "fuzzy", "normal", "proxy"))
 MODULES = (
     "override.d/antivirus.conf",
+    "override.d/classifier-bayes.conf",
     "override.d/dkim_signing.conf",
     "override.d/force_actions.conf",
     "override.d/logging.inc",
@@ -30,7 +31,6 @@ MODULES = (
 )
 NEED_REDIS = (
     "bayes_expiry",
-    "classifier-bayes",
     "greylist",
     "history_redis",
     "known_senders",

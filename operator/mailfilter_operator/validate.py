@@ -78,11 +78,10 @@ def compute_image(spec: Spec, default_image: str) -> str:
     head, colon, last = rest.rpartition(":")
     default_repository, default_tag = (head, last) if colon and "/" not in last else (rest, "")
     image = spec.image
-    if not (image.repository or image.tag or image.digest):
-        return default_image
     repository = image.repository or default_repository
-    tag = image.tag or ("" if image.digest or default_digest else default_tag)
-    return repository + (f":{tag}" if tag else "") + (f"@{image.digest}" if image.digest else "")
+    tag = image.tag or ("" if image.digest else default_tag)
+    digest = image.digest or ("" if image.tag else default_digest)
+    return repository + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
 
 
 def database_name(url: str) -> str:

@@ -138,7 +138,7 @@ def test_limits_leave_room_for_decoded_parts_and_for_two_attempts(size: int) -> 
         (Image(tag="2"), "registry.test:5000/a/b", "registry.test:5000/a/b:2"),
         (Image(repository="other.test/b"), "registry.test/a/b:1", "other.test/b:1"),
         (Image(repository="other.test:5000/b"), "registry.test:5000/a/b", "other.test:5000/b"),
-        (Image(repository="other.test/b"), "registry.test/a/b@" + DIGEST, "other.test/b"),
+        (Image(repository="other.test/b@" + DIGEST), "registry.test/a/b@" + DIGEST, "other.test/b"),
         (Image(digest=DIGEST), "registry.test/a/b:1", "registry.test/a/b@" + DIGEST),
         (Image(tag="2", digest=DIGEST), "registry.test/a/b:1", "registry.test/a/b:2@" + DIGEST),
         (Image(repository="o.test/b", tag="2", digest=DIGEST), "registry.test/a/b:1", "o.test/b:2@" + DIGEST),

@@ -149,7 +149,7 @@ def _build_container(valid: ValidMailFilter, name: str) -> dict[str, Any]:
 def _build_resources(valid: ValidMailFilter, name: str) -> dict[str, Any]:
     """Requests and limits of the spec over the defaults; processors are not limited, a throttled scan is a late one."""
     wanted: ContainerResources = getattr(valid.spec.pod.resources, name)
-    limits = {"memory": _default_memory(valid, name)} | _quantities(wanted, "limits")
+    limits = {"memory": _default_memory(valid, name, wanted.requests.memory)} | _quantities(wanted, "limits")
     requests = _DEFAULT_REQUESTS[name] | _quantities(wanted, "requests")
     for resource, limit in limits.items():
         if parse_quantity(requests[resource]) > parse_quantity(limit):
@@ -157,11 +157,10 @@ def _build_resources(valid: ValidMailFilter, name: str) -> dict[str, Any]:
     return {"requests": requests, "limits": limits}
 
 
-def _default_memory(valid: ValidMailFilter, name: str) -> str:
-    """The default limit, or what a message of the allowed size needs."""
-    default = _DEFAULT_MEMORY_LIMITS[name]
-    needed = 4 * valid.limits.max_message if name != "freshclam" else 0
-    return default if parse_quantity(default) >= needed else str(needed)
+def _default_memory(valid: ValidMailFilter, name: str, requested: str | None) -> str:
+    """The default limit, or more where a message of the allowed size or the request needs it."""
+    needed = str(4 * valid.limits.max_message) if name != "freshclam" else "0"
+    return max(_DEFAULT_MEMORY_LIMITS[name], needed, requested or "0", key=parse_quantity)
 
 
 def _quantities(wanted: ContainerResources, part: str) -> dict[str, str]:

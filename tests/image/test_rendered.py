@@ -1,0 +1,170 @@
+"""What the operator renders does in the real programs what the fields of the spec say."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.image.conftest import serve_databases, wait_ready
+from tests.image.messages import CLEAN, GTUBE, INFECTED, message
+from tests.image.pod import Pod, write_candidate
+
+from mailfilter_operator.api import parse
+from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.dkim.slots import KeyRequest
+from mailfilter_operator.keygen import generate_key
+from mailfilter_operator.render import render
+from mailfilter_operator.validate import validate
+
+NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+DOMAINS = ("example.com", "mail.example.com", "example.org")
+STRANGER = "198.51.100.7"
+NETWORK = "192.0.2.9"
+
+
+def start(pod: Pod, spec: dict[str, Any]) -> Pod:
+    """Start all containers with what is rendered for *spec*, with a key for each domain; return when ready."""
+    antivirus = {
+        "maxMessageSize": "1Mi",
+        "signatures": {"source": "CustomOnly", "customURLs": ["http://127.0.0.1:8080/demo.ndb"]},
+    }
+    metadata = {"name": "mx", "namespace": "mail", "uid": "1", "generation": 1}
+    mailfilter = parse({"metadata": metadata, "spec": {"antivirus": antivirus, **spec}})
+    keys = tuple(make_key(domain.name) for domain in mailfilter.spec.domains)
+    configuration = render(validate(mailfilter, "localhost/mailfilter:0.1.0"), keys)
+    files = {
+        **configuration.metrics,
+        **configuration.workers,
+        **configuration.modules,
+        **configuration.clamav,
+        **{f"keys/{key.file_name}": key.private_pem.decode() for key in keys},
+    }
+    assert write_candidate(pod.candidate, files) == configuration.hash
+    serve_databases(pod)
+    for name in ("rspamd", "freshclam", "clamd"):
+        pod.start(name)
+    wait_ready(pod, "rspamd", "clamd")
+    return pod
+
+
+def make_key(domain: str) -> DkimKey:
+    """Return a new key of a domain."""
+    return generate_key(KeyRequest(domain, "r0", 2048, None), NOW)
+
+
+@pytest.fixture(scope="module")
+def plain(make_pod: Callable[[], Pod]) -> Pod:
+    """Provide a pod that says little: scores for one symbol, three domains, one network."""
+    return start(
+        make_pod(),
+        {
+            "domains": [{"name": name} for name in DOMAINS],
+            "dkim": {"sign": {"networks": ["192.0.2.0/24"]}},
+            "actions": {"addHeader": 6, "reject": 15},
+            "metrics": {"groups": [{"name": "own", "symbols": [{"name": "MISSING_DATE", "score": "9.5"}]}]},
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def other(make_pod: Callable[[], Pod]) -> Iterator[Pod]:
+    """Provide a pod that says the opposite where it can."""
+    made = start(
+        make_pod(),
+        {
+            "domains": [{"name": name} for name in DOMAINS],
+            "dkim": {"sign": {"authenticated": False, "local": False, "usernames": "Any"}},
+            "actions": {"addHeader": 5, "rewriteSubject": 7, "reject": 15},
+            "metrics": {"groups": [{"name": "own", "symbols": [{"name": "MISSING_DATE", "score": "9.5"}]}]},
+            "logging": {"level": "Debug"},
+        },
+    )
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def any_username(make_pod: Callable[[], Pod]) -> Iterator[Pod]:
+    """Provide a pod that signs for every login."""
+    spec = {"domains": [{"name": "example.com"}], "dkim": {"sign": {"usernames": "Any"}}}
+    made = start(make_pod(), spec)
+    yield made
+    made.remove()
+
+
+UNDATED = message(b"hello").replace(b"Date: Mon, 23 Nov 2026 09:00:00 +0000\r\n", b"")
+
+
+def headers(pod: Pod, mail: bytes) -> list[tuple[str, str]]:
+    """Return the header fields that the milter adds to an accepted mail or changes."""
+    verdict = pod.scan(mail)
+    assert verdict.reply == "accept"
+    return verdict.headers
+
+
+def test_clean_mail_passes_and_bad_mail_does_not(plain: Pod) -> None:
+    added = [name for name, _ in headers(plain, CLEAN)]
+    assert "Authentication-Results" in added
+    assert "X-Spam" not in added
+    assert plain.scan(message(GTUBE)).reply.startswith("554 5.7.1")
+    for mail in INFECTED.values():
+        assert "Eicar" in plain.scan(mail).reply
+
+
+def test_a_score_of_the_spec_marks_mail_once(plain: Pod) -> None:
+    assert [value for name, value in headers(plain, UNDATED) if name == "X-Spam"] == ["Yes"]
+
+
+def test_a_rewritten_subject_is_marked_like_added_headers(other: Pod) -> None:
+    changed = headers(other, UNDATED)
+    assert [value for name, value in changed if name == "Subject"] == ["*** SPAM *** hello there"]
+    assert [value for name, value in changed if name == "X-Spam"] == ["Yes"]
+
+
+def test_a_message_above_the_limit_is_refused_with_the_limit(plain: Pod) -> None:
+    assert plain.scan(message(b"0123456789abcdef" * 70_000)).reply == "554 5.7.1 Message larger than 1 MiB"
+
+
+def signatures(pod: Pod, sender: str, client: str = STRANGER, username: str = "") -> list[str]:
+    """Return the signing domains of a mail's signatures."""
+    verdict = pod.scan(message(b"hello", sender=sender), client, sender, *([username] if username else []))
+    assert verdict.reply == "accept"
+    fields = [value for name, value in verdict.headers if name == "DKIM-Signature"]
+    tags = [dict(tag.strip().split("=", 1) for tag in value.split(";") if "=" in tag) for value in fields]
+    return [tag["d"] for tag in tags]
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_every_domain_signs_with_its_own_name(plain: Pod, domain: str) -> None:
+    assert signatures(plain, f"me@{domain}", username=f"me@{domain}") == [domain]
+
+
+@pytest.mark.parametrize(
+    ("sender", "client", "username", "signed"),
+    [
+        ("me@example.com", NETWORK, "", True),
+        ("me@example.com", "127.0.0.1", "", True),
+        ("me@example.com", STRANGER, "", False),
+        ("me@example.com", "10.244.0.7", "", False),
+        ("me@example.com", STRANGER, "me@example.org", False),
+        ("me@example.com", STRANGER, "me", False),
+        ("me@example.net", STRANGER, "me@example.net", False),
+        ("me@sub.example.org", STRANGER, "me@sub.example.org", False),
+    ],
+)
+def test_who_may_sign(plain: Pod, sender: str, client: str, username: str, *, signed: bool) -> None:
+    assert bool(signatures(plain, sender, client, username)) == signed
+
+
+@pytest.mark.parametrize(
+    ("client", "username"),
+    [(STRANGER, "me@example.com"), (NETWORK, ""), ("127.0.0.1", "")],
+    ids=["authenticated", "network", "local"],
+)
+def test_what_is_switched_off_does_not_sign(other: Pod, client: str, username: str) -> None:
+    assert signatures(other, "me@example.com", client, username) == []
+
+
+@pytest.mark.parametrize("username", ["me", "me@example.org"])
+def test_any_login_signs_if_the_spec_says_so(any_username: Pod, username: str) -> None:
+    assert signatures(any_username, "me@example.com", username=username) == ["example.com"]
