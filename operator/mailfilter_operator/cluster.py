@@ -147,7 +147,10 @@ class KubernetesCluster:
         except (ApiException, HTTPError, OSError) as error:
             status = getattr(error, "status", None) or 0
             raise ClusterError(method, kind, label, status, type(error).__name__) from error
-        answer: dict[str, Any] = json.loads(content) if content else {}
+        try:
+            answer: dict[str, Any] = json.loads(content) if content else {}
+        except ValueError as error:  # from a proxy in between
+            raise ClusterError(method, kind, label, response.status, "not in JSON") from error
         if not 200 <= response.status < 300:
             raise ClusterError(method, kind, label, response.status, str(answer.get("message", ""))[:500])
         return answer
