@@ -75,7 +75,7 @@ def compute_conditions(outcome: Outcome) -> dict[str, Condition]:
         "Signing": Condition(UNKNOWN, "NotObserved", "No probe mail has been signed and verified."),
         "DNSPublished": Condition(UNKNOWN, "NotObserved", "DNS has not been asked for the records."),
         "SignaturesFresh": Condition(UNKNOWN, "NotObserved", "The pods' signatures have not been asked for."),
-        "Reconciling": _reconciling(outcome, applied, available),
+        "Reconciling": _reconciling(outcome, applied),
         "Stalled": _stalled(outcome),
     }
 
@@ -124,11 +124,9 @@ def _ready(*parts: Condition) -> Condition:
     return Condition(FALSE, bad.reason, bad.message)
 
 
-def _reconciling(outcome: Outcome, applied: Condition, available: Condition) -> Condition:
+def _reconciling(outcome: Outcome, applied: Condition) -> Condition:
     if outcome.error is None and not outcome.paused and applied.status != TRUE:
         return Condition(TRUE, applied.reason, applied.message)
-    if outcome.error is None and not outcome.paused and available.status != TRUE:
-        return Condition(TRUE, available.reason, available.message)
     return Condition(FALSE, "Done", "There is nothing left to do for this generation.")
 
 
