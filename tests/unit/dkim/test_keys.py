@@ -85,6 +85,7 @@ def pem(private: Any, encryption: serialization.KeySerializationEncryption | Non
     return made
 
 
+BEGIN, *_, END = KEY.private_pem.splitlines()
 RSA = serialization.load_pem_private_key(KEY.private_pem, password=None)
 UNUSABLE = {
     "empty": b"",
@@ -93,7 +94,7 @@ UNUSABLE = {
     "Ed25519": pem(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))),
     "elliptic curve": pem(ec.derive_private_key(7, ec.SECP256R1())),
     "encrypted": pem(RSA, serialization.BestAvailableEncryption(b"secret")),
-    "unknown algorithm": b"-----BEGIN PRIVATE KEY-----\nMA4CAQAwBwYFKwYBAwUEAA==\n-----END PRIVATE KEY-----\n",
+    "unknown algorithm": b"\n".join([BEGIN, b"MA4CAQAwBwYFKwYBAwUEAA==", END]),
     "public": RSA.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     ),
