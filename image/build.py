@@ -10,6 +10,8 @@ name in the build storage; `custom` builds the Containerfile of DIRECTORY, with 
 Needs buildah, for a base of its own mmdebstrap, for the operator pip. REGISTRY replaces `localhost` in image names.
 """
 
+# ruff: noqa: S603, T201 - it runs the tools it names, and prints for people and scripts
+
 import argparse
 import contextlib
 import fcntl
@@ -135,7 +137,14 @@ class Buildah:
         archive.parent.mkdir(parents=True, exist_ok=True)
         unfinished = archive.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        run(*self._command, "push", "--compression-format=gzip", "--compression-level=9", name, f"oci-archive:{unfinished}:{name}")
+        run(
+            *self._command,
+            "push",
+            "--compression-format=gzip",
+            "--compression-level=9",
+            name,
+            f"oci-archive:{unfinished}:{name}",
+        )
         unfinished.rename(archive)
         run(*self._command, "rmi", name)
 

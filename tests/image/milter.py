@@ -20,7 +20,7 @@ BODY_CHUNK = 65535
 
 @dataclasses.dataclass
 class Verdict:
-    """What the milter answered: reply is accept, tempfail, reject, discard, or an SMTP reply such as "451 4.7.1 ..."."""
+    """What the milter answered: reply is accept, tempfail, reject, discard, or an SMTP reply ("451 4.7.1 ...")."""
 
     reply: str
     headers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
@@ -77,15 +77,15 @@ def split_message(message: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 def scan(
     message: bytes,
-    port: int = 11332,
+    port: int,
+    *,
     client: str = "198.51.100.7",
     sender: str = "sender@example.org",
     username: str = "",
-    timeout: float = 90,
 ) -> Verdict:
-    """The milter's verdict on a message; OSError if it does not answer within timeout seconds per packet."""
+    """The milter's verdict on a message; OSError if a packet is not answered within 90 seconds."""
     started = time.monotonic()
-    session = Session(port, timeout)
+    session = Session(port, 90)
     session.macros(b"C", {"j": "mx.example.com", "{daemon_name}": "mx.example.com"})
     session.step(b"C", b"client.example.org\0" + b"4" + struct.pack("!H", 4711) + client.encode() + b"\0")
     session.step(b"H", b"client.example.org\0")
@@ -97,23 +97,24 @@ def scan(
         session.step(b"L", name + b"\0" + value + b"\0")
     session.step(b"N")
     for start in range(0, len(body), BODY_CHUNK):
-        answer, data = session.step(b"B", body[start : start + BODY_CHUNK])
-        if answer not in b"cs":
-            return Verdict(final(answer, data), [], time.monotonic() - started)
-    session.send(b"E")
-    verdict = Verdict("")
-    while not verdict.reply:
-        answer, data = session.receive()
-        if answer in b"hi":
-            name, value = data[0 if answer == b"h" else 4 :].split(b"\0")[:2]
-            verdict.headers.append((name.decode(), value.decode(errors="replace")))
-        elif answer == b"m":
-            name, value = data[4:].split(b"\0")[:2]
-            verdict.headers.append((name.decode(), value.decode(errors="replace")))
-        elif answer not in b"p+-be":
-            verdict.reply = final(answer, data)
+        session.step(b"B", body[start : start + BODY_CHUNK])
+    verdict = end_of_message(session)
     verdict.seconds = time.monotonic() - started
     session.close()
+    return verdict
+
+
+def end_of_message(session: Session) -> Verdict:
+    """What the milter changes and decides once it has the whole message."""
+    verdict = Verdict("")
+    session.send(b"E")
+    while not verdict.reply:
+        answer, data = session.receive()
+        if answer in (b"h", b"i", b"m"):  # add, insert and change a header; the last two start with its position
+            name, value = data[0 if answer == b"h" else 4 :].split(b"\0")[:2]
+            verdict.headers.append((name.decode(), value.decode(errors="replace")))
+        elif answer not in (b"p", b"+", b"-", b"b", b"e"):  # progress, recipients, body, sender
+            verdict.reply = final(answer, data)
     return verdict
 
 
@@ -124,5 +125,6 @@ def final(answer: bytes, data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    outcome = scan(sys.stdin.buffer.read(), int(sys.argv[1]), *sys.argv[2:])
+    options = dict(zip(("client", "sender", "username"), sys.argv[2:], strict=False))
+    outcome = scan(sys.stdin.buffer.read(), int(sys.argv[1]), **options)
     print(json.dumps(dataclasses.asdict(outcome)))

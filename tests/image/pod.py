@@ -109,7 +109,7 @@ class Pod:
         self.directory = directory
         self.candidate = directory / "candidate"
         self.databases = self._volume("databases")
-        self._sockets = self._volume("sockets")
+        self.sockets = self._volume("sockets")
         self._state = self._volume("state")
         self.candidate.mkdir()
         (directory / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
@@ -117,8 +117,8 @@ class Pod:
         self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         self._containers: list[Container] = []
         namespace = Path(f"/proc/{self._network.pid}/ns/net")
-        here = os.readlink("/proc/self/ns/net")
-        wait_until(lambda: os.readlink(namespace) != here, 5, "network namespace")
+        here = Path("/proc/self/ns/net").readlink()
+        wait_until(lambda: namespace.readlink() != here, 5, "network namespace")
         self.on_network("ip", "link", "set", "lo", "up")
 
     def _volume(self, name: str) -> Path:
@@ -144,8 +144,9 @@ class Pod:
             self.candidate: "/etc/mailfilter/candidate",
             own / "memory": "/run/mailfilter",
             own / "tmp": "/tmp",
+            own / "termination-log": "/dev/termination-log",
             self.databases: "/var/lib/clamav",
-            self._sockets: "/run/clamav",
+            self.sockets: "/run/clamav",
             self._state: "/var/lib/rspamd",
             self.directory / "resolv.conf": "/etc/resolv.conf",
             self.directory / "hosts": "/etc/hosts",
@@ -178,9 +179,7 @@ class Pod:
 
     def scan(self, message: bytes, *arguments: str) -> Verdict:
         """The milter's verdict; arguments are client address, sender and user name."""
-        answer = self.on_network(
-            sys.executable, "-m", "tests.image.milter", "11332", *arguments, stdin=message
-        )
+        answer = self.on_network(sys.executable, "-m", "tests.image.milter", "11332", *arguments, stdin=message)
         return Verdict(**json.loads(answer))
 
     def remove(self) -> None:

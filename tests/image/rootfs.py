@@ -1,8 +1,8 @@
 """Runs the filter image's own programs on this machine, without a cluster.
 
 The image is built (or taken from the cache) and unpacked once into the cache. A command runs in a mount namespace of
-its own with that tree as a read-only root, as the image's user, and with nothing of this machine but /dev, /proc and
-what is bound in. Needs root.
+its own with that tree as a read-only root, as the image's user, and with nothing of this machine but /proc and what is
+bound in. Needs root.
 """
 
 import functools
@@ -23,9 +23,7 @@ USER = 11333
 @functools.cache
 def archive() -> Path:
     """Path of the filter image's OCI archive, built if need be."""
-    result = subprocess.run(
-        [CHECKOUT / "image" / "build", "filter"], check=True, stdout=subprocess.PIPE, text=True
-    )
+    result = subprocess.run([CHECKOUT / "image" / "build", "filter"], check=True, stdout=subprocess.PIPE, text=True)
     return Path(result.stdout.strip())
 
 
@@ -74,7 +72,11 @@ def command_in_rootfs(
         "mkdir -p /mnt && mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/root",
         f"mount -t overlay -o lowerdir={rootfs()},upperdir=/mnt/upper,workdir=/mnt/work none /mnt/root",
         "mount --rbind /proc /mnt/root/proc",
-        "mount --rbind /dev /mnt/root/dev",
+        # As small as a container's, and its own: /dev/termination-log is bound in.
+        "mount -t tmpfs none /mnt/root/dev && mkdir /mnt/root/dev/shm && chmod 1777 /mnt/root/dev/shm",
+        "for name in null zero full random urandom tty; do",
+        "touch /mnt/root/dev/$name && mount --bind /dev/$name /mnt/root/dev/$name; done",
+        "ln -s /proc/self/fd /mnt/root/dev/fd",
     ]
     for outside, inside in binds.items():
         there = shlex.quote(f"/mnt/root{inside}")
@@ -83,8 +85,7 @@ def command_in_rootfs(
     lines += [
         "mount -o remount,ro,bind /mnt/root",
         f"cd /mnt/root && exec setpriv --no-new-privs "
-        f"chroot --userspec={user}:{user} --groups= /mnt/root env -i PATH=/usr/sbin:/usr/bin "
-        + shlex.join(argv),
+        f"chroot --userspec={user}:{user} --groups= /mnt/root env -i PATH=/usr/sbin:/usr/bin " + shlex.join(argv),
     ]
     enter = ["nsenter", f"--net=/proc/{net_of}/ns/net"] if net_of else []
     return [*enter, "unshare", "--mount", "--propagation=private", "sh", "-c", "\n".join(lines)]
