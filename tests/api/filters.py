@@ -54,7 +54,7 @@ class Filters:
         """Return a condition of the current generation; empty if there is none."""
         body = self.get("mailfilter", name)
         conditions = (body.get("status") or {}).get("conditions") or []
-        found = next((entry for entry in conditions if entry["type"] == condition), {})
+        found: dict[str, Any] = next((entry for entry in conditions if entry["type"] == condition), {})
         return found if found.get("observedGeneration") == body["metadata"]["generation"] else {}
 
     def wait_condition(self, name: str, condition: str, status: str, reason: str | None = None) -> dict[str, Any]:

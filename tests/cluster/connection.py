@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.cluster import images, layout, namespace, programs, supervisor
 
@@ -88,7 +89,7 @@ class Connection:
         tree = supervisor.machine_pids(self.tier)
         return supervisor.namespace_members(tree[first], tree.values()) if first in tree else []
 
-    def audit_events(self) -> list[dict[str, object]]:
+    def audit_events(self) -> list[dict[str, Any]]:
         """Return all events of the audit log so far; a line that is being written is left out."""
         text = self.audit_log.read_text()
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -72,7 +72,7 @@ def write(rendered: Configuration, directory: Path) -> None:
     directory.chmod(0o755)
 
 
-@pytest.fixture(params=SPECS, ids=SPECS.keys())
+@pytest.fixture(params=list(SPECS))
 def accepted(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     """Return the name of a spec and a directory with its files, as the entry points lay them out."""
     name = str(request.param)
