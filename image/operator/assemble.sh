@@ -31,7 +31,8 @@ ln -s /etc/ssl/openssl.cnf "$out/usr/lib/ssl/openssl.cnf"
 (cd "$out$standard" && rm -rf config-* ensurepip idlelib lib2to3 pydoc_data test tkinter turtledemo \
     sitecustomize.py EXTERNALLY-MANAGED)
 cp -a "$build/site" "$out/usr/lib/mailfilter-operator"
-rm -rf "$out/usr/lib/mailfilter-operator/bin"
+# Scripts of the wheels; the Kubernetes client's asynchronous twin, which nothing here imports.
+rm -rf "$out/usr/lib/mailfilter-operator/bin" "$out/usr/lib/mailfilter-operator/kubernetes/aio"
 
 find "$out$standard" "$out/usr/lib/mailfilter-operator" -name '*.so' -exec ldd $python {} + |
     awk '$3 ~ /^\// {print $3} $1 ~ /^\// && NF == 2 {print $1}' | sort -u |
@@ -46,6 +47,9 @@ find "$out$standard" "$out/usr/lib/mailfilter-operator" -name '*.so' -exec ldd $
 find "$out" -name __pycache__ -prune -exec rm -rf {} +
 $python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$out" "$out$standard" \
     "$out/usr/lib/mailfilter-operator"
+# The client loads its generated types only when they are named, and the operator works with plain objects.
+rm -rf "$out/usr/lib/mailfilter-operator/kubernetes/client/models/__pycache__" \
+    "$out/usr/lib/mailfilter-operator/kubernetes/client/api/__pycache__"
 
 cp "$build/passwd" "$build/group" "$out/etc/"
 sort -u "$listing" | while read -r path; do
