@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,22 @@ from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
 __all__ = ["node"]
+
+_FIGURES: list[str] = []
+
+
+@pytest.fixture
+def figure() -> Callable[[str], None]:
+    """Provide a function that keeps a measured figure for the end of the run; figures are shown, not judged."""
+    return _FIGURES.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures that the tests kept."""
+    if _FIGURES:
+        terminalreporter.section("figures")
+        for line in _FIGURES:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +70,8 @@ def filter_pod(system: MailSystem) -> Iterator[dict[str, Any]]:
 def replace_pod(system: MailSystem, pod: dict[str, Any]) -> None:
     """Delete *pod* and return when another one filters mail."""
     name = pod["metadata"]["name"]
-    system.kubectl.run("delete", "pod", name, f"--namespace={system.namespace}", "--grace-period=1")
+    namespace = f"--namespace={system.namespace}"
+    system.kubectl.run("delete", "pod", name, namespace, "--grace-period=1", "--ignore-not-found")
 
     def replaced() -> bool:
         pods = system.filter_pods()

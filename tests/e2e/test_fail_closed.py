@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,15 +20,21 @@ REPAIR_SECONDS = 150
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 @pytest.mark.parametrize("program", ["clamd", "rspamd"])
 def test_mail_waits_while_a_program_is_down(
-    system: MailSystem, filter_pod: dict[str, Any], program: str, number: signal.Signals
+    system: MailSystem,
+    filter_pod: dict[str, Any],
+    figure: Callable[[str], None],
+    program: str,
+    number: signal.Signals,
 ) -> None:
     with processes.kept_under(filter_pod["metadata"]["uid"], program, number):
         traffic.assert_all_deferred(traffic.send_for(system, BROKEN_SECONDS))
     seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=traffic.BOTH_WAYS)
-    print(f"mail flows {seconds:.1f} s after {program} may run again")
+    figure(f"mail flows {seconds:.1f} s after {program}, kept down by {number.name}, may run again")
 
 
-def test_mail_waits_while_clamd_has_no_fetched_database(system: MailSystem, filter_pod: dict[str, Any]) -> None:
+def test_mail_waits_while_clamd_has_no_fetched_database(
+    system: MailSystem, filter_pod: dict[str, Any], figure: Callable[[str], None]
+) -> None:
     """A clamd that starts with an emptied directory serves nothing; the built-in signature does not count."""
     uid = filter_pod["metadata"]["uid"]
     _scale_signature_server(system, 0)
@@ -39,7 +46,7 @@ def test_mail_waits_while_clamd_has_no_fetched_database(system: MailSystem, filt
     finally:
         _scale_signature_server(system, 1)
     seconds = traffic.wait_filtering(system, within_seconds=REPAIR_SECONDS, ways=traffic.BOTH_WAYS)
-    print(f"mail flows {seconds:.1f} s after the signature server is back")
+    figure(f"mail flows {seconds:.1f} s after the signature server is back")
 
 
 def test_a_running_clamd_keeps_its_signatures(system: MailSystem, filter_pod: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.demo import installation
@@ -15,19 +16,23 @@ from tests.mail.system import MailSystem
 HASH_ANNOTATION = "mailfilter.dev/config-hash"
 
 
-def test_ready_is_false_soon_after_clamd_goes_down(system: MailSystem, filter_pod: dict[str, Any]) -> None:
+def test_ready_is_false_soon_after_clamd_goes_down(
+    system: MailSystem, filter_pod: dict[str, Any], figure: Callable[[str], None]
+) -> None:
     started = time.monotonic()
     with processes.kept_under(filter_pod["metadata"]["uid"], "clamd", signal.SIGKILL):
         eventually(lambda: _ready(system)["status"] == "False", within_seconds=15, what="Ready=False")
-    print(f"Ready was False {time.monotonic() - started:.1f} s after clamd was killed")
+    figure(f"Ready was False {time.monotonic() - started:.1f} s after clamd was killed")
     installation.wait_ready(system)
 
 
-def test_ready_is_false_soon_after_clamd_stops_answering(system: MailSystem, filter_pod: dict[str, Any]) -> None:
+def test_ready_is_false_soon_after_clamd_stops_answering(
+    system: MailSystem, filter_pod: dict[str, Any], figure: Callable[[str], None]
+) -> None:
     started = time.monotonic()
     with processes.kept_under(filter_pod["metadata"]["uid"], "clamd", signal.SIGSTOP):
         eventually(lambda: _ready(system)["status"] == "False", within_seconds=15, what="Ready=False")
-    print(f"Ready was False {time.monotonic() - started:.1f} s after clamd was stopped")
+    figure(f"Ready was False {time.monotonic() - started:.1f} s after clamd was stopped")
     installation.wait_ready(system)
 
 
