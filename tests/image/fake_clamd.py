@@ -14,8 +14,8 @@ def main(path: str, answer: str) -> None:
     Path(path).unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
-        Path(path).chmod(0o666)
         server.listen()
+        Path(path).chmod(0o666)
         while True:
             connection, _ = server.accept()
             with connection, contextlib.suppress(OSError):

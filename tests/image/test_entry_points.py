@@ -1,6 +1,5 @@
 """The entry points take only a complete, tested configuration, and end at once when told to."""
 
-import functools
 import socket
 import time
 from collections.abc import Callable
@@ -200,11 +199,3 @@ def test_probe_of_a_hanging_program_ends_soon(pod: Pod) -> None:
         started = time.monotonic()
         assert not pod.ready("clamd")
         assert time.monotonic() - started < 3
-
-
-def test_ready_is_functional(pod: Pod) -> None:
-    ready = functools.partial(pod.ready, "rspamd")
-    assert not ready()
-    write_candidate(pod.candidate, files())
-    pod.start("rspamd")
-    wait_ready(pod, "rspamd")

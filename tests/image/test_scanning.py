@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.image.conftest import files, serve_databases, wait_ready
 from tests.image.messages import CLEAN, GTUBE, INFECTED, message
-from tests.image.pod import Container, Pod, wait_until, write_candidate
+from tests.image.pod import Pod, wait_until, write_candidate
 
 # Short enough for tests: a hanging clamd counts as failed after 2 * 2 seconds.
 QUICK = {"override.d/antivirus.conf": files()["override.d/antivirus.conf"].replace("12.0", "2.0")}
@@ -164,41 +164,57 @@ def empty(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def answered_by(pod: Pod, answer: str, changes: dict[str, str], extra: dict[Path, str] | None = None) -> str:
-    """The reply to a clean message when clamd gives this answer."""
+def serve_with_fake_clamd(pod: Pod, changes: dict[str, str], extra: dict[Path, str] | None = None) -> Pod:
+    """The pod with rspamd serving, and nothing in clamd's place yet."""
     write_candidate(pod.candidate, files({**QUICK, **changes}))
-    pod.start_outside("clamd", sys.executable, "-m", "tests.image.fake_clamd", str(pod.sockets / "clamd.sock"), answer)
-    container: Container = pod.start("rspamd", extra=extra)
+    pod.start("rspamd", extra=extra)
     wait_ready(pod, "rspamd")
-    wait_until((pod.sockets / "clamd.sock").exists, 5, "the socket")
+    return pod
+
+
+def answered_by(pod: Pod, answer: str) -> str:
+    """The reply to a clean message when clamd gives this answer."""
+    path = pod.sockets / "clamd.sock"
+    path.unlink(missing_ok=True)
+    fake = pod.start_outside("clamd", sys.executable, "-m", "tests.image.fake_clamd", str(path), answer)
+    # It shows the socket before it listens; only the mode comes after that.
+    wait_until(lambda: path.exists() and path.stat().st_mode & 0o777 == 0o666, 5, "the socket")
     reply = pod.scan(CLEAN).reply
-    container.kill()
+    fake.kill()
     return reply
 
 
+@pytest.fixture(scope="module", params=[{}, NO_GUARD], ids=["with guard", "without guard"])
+def patched(make_pod: Callable[[], Pod], request: pytest.FixtureRequest) -> Pod:
+    """Provide rspamd as the image has it, with and without the rule against unscanned mail."""
+    return serve_with_fake_clamd(make_pod(), request.param)
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("changes", [{}, NO_GUARD], ids=["with guard", "without guard"])
-def test_no_answer_but_ok_lets_mail_through(pod: Pod, answer: str, changes: dict[str, str]) -> None:
-    assert answered_by(pod, ANSWERS[answer], changes).startswith("451 4.7.1 Virus scan failed")
+def test_no_answer_but_ok_lets_mail_through(patched: Pod, answer: str) -> None:
+    assert answered_by(patched, ANSWERS[answer]).startswith("451 4.7.1 Virus scan failed")
 
 
-def test_upstream_lets_mail_through_on_an_error(pod: Pod, unpatched_clamav_lua: Path) -> None:
-    # Why the patch is there. When this fails, upstream has closed the hole and the patch can be smaller.
+def test_ok_lets_mail_through(patched: Pod) -> None:
+    assert answered_by(patched, "stream: OK") == "accept"
+
+
+def test_finding_is_refused(patched: Pod) -> None:
+    assert answered_by(patched, "stream: Some.Virus FOUND") == "554 5.7.1 Virus found: Some.Virus"
+
+
+@pytest.mark.parametrize(("changes", "reply"), [(NO_GUARD, "accept"), ({}, "451 4.7.1 Virus scan failed")])
+def test_upstream_lets_mail_through_on_an_error(
+    pod: Pod, unpatched_clamav_lua: Path, changes: dict[str, str], reply: str
+) -> None:
+    # Why the patch is there, and that the guard alone closes the hole too. When this fails without the guard, upstream
+    # has closed the hole and the patch can be smaller.
     there = {unpatched_clamav_lua: "/usr/share/rspamd/lualib/lua_scanners/clamav.lua"}
-    assert answered_by(pod, ANSWERS["error"], NO_GUARD, there) == "accept"
-
-
-def test_guard_alone_closes_the_hole_of_upstream(pod: Pod, unpatched_clamav_lua: Path) -> None:
-    there = {unpatched_clamav_lua: "/usr/share/rspamd/lualib/lua_scanners/clamav.lua"}
-    assert answered_by(pod, ANSWERS["error"], {}, there).startswith("451 4.7.1 Virus scan failed")
-
-
-def test_ok_lets_mail_through(pod: Pod) -> None:
-    assert answered_by(pod, "stream: OK", {}) == "accept"
+    assert answered_by(serve_with_fake_clamd(pod, changes, there), ANSWERS["error"]).startswith(reply)
 
 
 def test_mail_that_the_antivirus_rule_skipped_is_not_accepted(pod: Pod) -> None:
     # A mistake that configtest does not see: a setting that switches the rule off for some mail.
     skipping = 'strangers {\n    ip = "198.51.100.0/24";\n    apply { symbols_disabled = ["CLAM_VIRUS"]; }\n}\n'
-    reply = answered_by(pod, "stream: OK", {"override.d/settings.conf": skipping})
-    assert reply.startswith("451 4.7.1 Virus scan failed")
+    serve_with_fake_clamd(pod, {"override.d/settings.conf": skipping})
+    assert answered_by(pod, "stream: OK").startswith("451 4.7.1 Virus scan failed")
