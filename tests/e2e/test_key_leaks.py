@@ -42,6 +42,9 @@ def test_no_key_is_seen_outside_secrets(system: MailSystem, keys: list[bytes], f
     size = sum(map(len, texts.values()))
     figure(f"{len(pieces)} pieces of private keys searched in {len(texts)} texts of {size} characters")
     assert leaks.find_leaks(pieces, texts) == {}
+    # Where the keys belong the search does find them: encoded once in the key, twice in the Secret.
+    keyring = system.kubectl.run("get", "secret", f"{system.name}-keyring", f"--namespace={system.namespace}", "-ojson")
+    assert leaks.find_leaks(pieces, {"key": keys[0].decode(), "keyring": keyring}).keys() == {"key", "keyring"}
 
 
 def test_planted_leaks_are_found(system: MailSystem, keys: list[bytes]) -> None:
