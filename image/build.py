@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 
 VERSION = "0.1.0"
@@ -31,6 +32,7 @@ SUITE = "forky"
 BASE_NAME = f"localhost/debian:{SUITE}"
 BASE_FORMAT = "1"  # Change it when the way the base is made changes.
 OPERATOR_PYTHON = "3.14"
+KEEP_DAYS = 14
 # The machine's apt settings that a build must share to be able to reach its mirror.
 APT_SETTINGS = (
     "Acquire::Check-Valid-Until",
@@ -234,7 +236,9 @@ class Builder:
         inputs = [CHECKOUT / "operator", CHECKOUT / "requirements.lock", HERE / "operator"]
         name = image_name("mailfilter-operator")
         archive = self._path(name, inputs)
-        if not archive.exists():
+        if archive.exists():
+            os.utime(archive.parent)
+        else:
             with tempfile.TemporaryDirectory() as directory:
                 context = pathlib.Path(directory)
                 collect_operator(context)
@@ -254,14 +258,23 @@ class Builder:
     ) -> pathlib.Path:
         archive = self._path(name, inputs)
         if archive.exists():
+            os.utime(archive.parent)  # the time of its last use
             return archive
         with locked(self._cache):
             if not archive.exists():
+                drop_unused(self._cache / "images")
                 self._buildah.drop_leftovers()
                 base = ready_base(self._buildah, self._cache, self._base)
                 self._buildah.build(context, containerfile, name, base)
                 self._buildah.export(name, archive)
         return archive
+
+
+def drop_unused(archives: pathlib.Path) -> None:
+    """Removes archives, and what was unpacked beside them, that nobody asked for in KEEP_DAYS days."""
+    for directory in archives.glob("*"):
+        if time.time() - directory.stat().st_mtime > KEEP_DAYS * 86400:
+            shutil.rmtree(directory)
 
 
 def collect_operator(context: pathlib.Path) -> None:

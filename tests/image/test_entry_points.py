@@ -173,6 +173,17 @@ def test_freshclam_recovers_soon_from_a_server_that_has_nothing_at_first(pod: Po
     wait_ready(pod, "clamd", seconds=60)
 
 
+def test_freshclam_soon_fetches_what_was_missing_at_first(pod: Pod) -> None:
+    second = "DatabaseCustomURL http://127.0.0.1:8080/second.ndb\n"
+    write_candidate(pod.candidate, files({"clamav/freshclam.conf": files()["clamav/freshclam.conf"] + second}))
+    serve_databases(pod)
+    container = pod.start("freshclam")
+    said(container.output, "trying again")
+    assert (pod.databases / "demo.ndb").exists()
+    (pod.directory / "www/second.ndb").write_text(f"Second.Pattern:0:*:{b'second-pattern'.hex()}\n")
+    wait_until((pod.databases / "second.ndb").exists, 60, "the second database")
+
+
 def test_changed_databases_are_loaded(pod: Pod) -> None:
     write_candidate(pod.candidate, files())
     place_database(pod)
