@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
 from tests.e2e import operators, processes, traffic
+from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
+FILE = "override.d_actions.conf"
 SYNTAX_ERROR = "reject = ;;; {\n"
 # It parses, but the operator did not write it.
 PERMISSIVE = "reject = 9998;\nadd_header = 9997;\n"
@@ -22,6 +25,7 @@ def test_what_is_planted_in_a_configmap_never_serves(
     uid = filter_pod["metadata"]["uid"]
     with operators.stopped(system.kubectl):
         _plant(system, SYNTAX_ERROR)
+        _wait_seen(system, SYNTAX_ERROR)
         assert processes.send_signal(uid, "rspamd", signal.SIGKILL)
         seconds = traffic.wait_filtering(system, within_seconds=90)
         figure(f"rspamd killed, a syntax error planted: mail flows with the last good files after {seconds:.1f} s")
@@ -29,6 +33,7 @@ def test_what_is_planted_in_a_configmap_never_serves(
             _plant(system, planted)
             _delete_pods(system)
             system.point_at_pod()
+            _wait_seen(system, planted)
             traffic.assert_all_deferred(traffic.send_for(system, 10))
     seconds = traffic.wait_filtering(system, within_seconds=150)
     figure(f"planted configuration repaired by the operator: mail flows after {seconds:.1f} s")
@@ -38,11 +43,22 @@ def _plant(system: MailSystem, text: str) -> None:
     """Write *text* over the file that decides about actions."""
     name = f"{system.name}-metrics"
     data = system.kubectl.get("configmap", name, f"--namespace={system.namespace}")["data"]
-    assert "override.d_actions.conf" in data
-    patch = json.dumps({"data": {"override.d_actions.conf": text}})
+    assert FILE in data
+    patch = json.dumps({"data": {FILE: text}})
     system.kubectl.run(
         "patch", "configmap", name, f"--namespace={system.namespace}", "--type=merge", f"--patch={patch}"
     )
+
+
+def _wait_seen(system: MailSystem, text: str) -> None:
+    """Return when the rspamd container has *text* before it, as a candidate."""
+    (pod,) = system.filter_pods()
+    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+    # A changed annotation makes the kubelet look at the pod, and so at its volumes, at once.
+    look = f"example.com/look={time.monotonic()}"
+    system.kubectl.run("annotate", "pod", name, f"--namespace={system.namespace}", "--overwrite", look)
+    candidate = processes.root_of(uid, "rspamd") / "etc/mailfilter/candidate" / FILE
+    eventually(lambda: candidate.read_text() == text, within_seconds=90, what="the planted file in the container")
 
 
 def _delete_pods(system: MailSystem) -> None:

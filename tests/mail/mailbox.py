@@ -22,12 +22,3 @@ def read_delivered(kubectl: Kubectl, message_id: str, recipient: str, *, within_
             return None
 
     return eventually(found, within_seconds=within_seconds, what=f"delivery of {message_id} to {recipient}")
-
-
-def is_delivered(kubectl: Kubectl, message_id: str, recipient: str) -> bool:
-    """Tell whether the mail with *message_id* lies in the recipient's mailbox now."""
-    try:
-        read_delivered(kubectl, message_id, recipient, within_seconds=0)
-    except TimeoutError:
-        return False
-    return True

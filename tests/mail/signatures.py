@@ -11,7 +11,6 @@ from tests.mail.kubectl import Kubectl
 NAMESPACE = "mail"
 DATABASE = "local.ndb"
 """As the examples in manifests/ name it."""
-URL = f"http://signatures.mail.svc:8080/{DATABASE}"
 MARKER_NAME = "MailfilterTest.Marker"
 
 
