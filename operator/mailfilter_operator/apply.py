@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.build import OWNED_KINDS
 from mailfilter_operator.cluster import Cluster
-from mailfilter_operator.drift import build_removals, is_current
+from mailfilter_operator.drift import build_removals, is_current, is_frozen
+from mailfilter_operator.errors import Conflict
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.ownership import is_controlled_by, require_ours
 
@@ -44,13 +45,20 @@ def apply(cluster: Cluster, places: Mapping[Key, Manifest | None], desired: Sequ
         if found is not None and is_current(manifest, found):
             live[key] = found
         else:
-            live[key] = apply_one(cluster, manifest)
+            live[key] = apply_one(cluster, manifest, found)
             written.append("/".join(key))
     return Applied(live, tuple(written))
 
 
-def apply_one(cluster: Cluster, manifest: Manifest) -> Manifest:
-    """Apply one object, and remove what others added to it: apply alone leaves foreign keys and items there."""
+def apply_one(cluster: Cluster, manifest: Manifest, found: Manifest | None) -> Manifest:
+    """Apply one object, and remove what others added to it: apply alone leaves foreign keys, items and fields there.
+
+    Raises Conflict if somebody made the keyring immutable: no Secret is ever deleted, so a person has to.
+    """
+    if found is not None and is_frozen(manifest, found):
+        if manifest["kind"] == "Secret":
+            raise Conflict("Secret", manifest["metadata"]["name"], "was made immutable by somebody")
+        cluster.delete(found)
     live = cluster.apply(manifest)
     removals = build_removals(manifest, live)
     return cluster.patch(live, removals) if removals else live

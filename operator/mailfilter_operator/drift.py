@@ -1,10 +1,10 @@
 """Drift: is a live object still as it was applied, and what did others put where nothing of theirs belongs.
 
-Generic, so that no field can be forgotten.
-A live object is current if it carries the hash of what is wanted (else a field that is no longer wanted would stay)
-and holds every wanted value. What the server or others add beside is theirs, with two exceptions that change what
-the object does: keys of ConfigMap and Secret data and of Service selectors, and items of lists (a container, a port,
-an owner). Server-side apply leaves such additions in place, so they are removed by a JSON patch.
+Generic, so that no field can be forgotten. A live object is current if it carries the hash of what is wanted (else a
+field that is no longer wanted would stay) and holds every wanted value. What the server adds is its own. What others
+add is removed where it changes what the object does: keys of ConfigMap and Secret data and of Service selectors, items
+of lists (a container, a port, an owner), fields of a Deployment's or Service's spec. Server-side apply leaves such
+additions in place, so a JSON patch removes them.
 """
 
 import hashlib
@@ -14,13 +14,12 @@ from typing import Any
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
+from mailfilter_operator.managed_fields import Path, find_foreign_fields
 from mailfilter_operator.quantities import parse_quantity
 
 _EXACT_MAPS = frozenset({("data",), ("binaryData",), ("spec", "selector")})
 _MERGE_KEYS = ("uid", "mountPath", "containerPort", "port", "name", "key", "topologyKey")
 """What identifies an item of a Kubernetes list, most telling first (volume mounts may share a name)."""
-
-Path = tuple[str, ...]
 
 
 def with_desired_hash(desired: Manifest) -> dict[str, Any]:
@@ -34,16 +33,28 @@ def with_desired_hash(desired: Manifest) -> dict[str, Any]:
 
 def is_current(desired: Manifest, live: Manifest) -> bool:
     """Tell whether *live* needs no write; *desired* carries its hash."""
-    return _holds(desired, live) and not build_removals(desired, live)
+    return _holds(desired, live) and not build_removals(desired, live) and not is_frozen(desired, live)
+
+
+def is_frozen(desired: Manifest, live: Manifest) -> bool:
+    """Tell whether somebody made *live* immutable: its next change would be refused."""
+    return bool(live.get("immutable")) and not desired.get("immutable")
 
 
 def build_removals(desired: Manifest, live: Manifest) -> list[dict[str, Any]]:
     """JSON patch (RFC 6902) that removes from *live* what others added where only wanted entries belong."""
-    return [{"op": "remove", "path": _pointer(path)} for path in reversed(_foreign(desired, live, ()))]
+    paths = {*_foreign(desired, live, ()), *find_foreign_fields(desired, live)}
+    whole = [path for path in paths if not any(path[:length] in paths for length in range(len(path)))]
+    # From the back, so that the positions before stay valid.
+    return [{"op": "remove", "path": _pointer(path)} for path in sorted(whole, key=_position, reverse=True)]
+
+
+def _position(path: Path) -> list[tuple[int, str]]:
+    return [(int(step), "") if step.isdigit() else (-1, step) for step in path]
 
 
 def _foreign(desired: Any, live: Any, path: Path) -> list[Path]:
-    """Paths of foreign entries in document order: removed from the back, earlier indices stay valid."""
+    """Paths of foreign keys and list items."""
     if isinstance(desired, Mapping) and isinstance(live, Mapping):
         extra = sorted(set(live) - set(desired)) if path in _EXACT_MAPS else []
         missing_maps = [exact[-1] for exact in _EXACT_MAPS if exact[:-1] == path and exact[-1] not in desired]

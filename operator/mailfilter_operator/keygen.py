@@ -9,8 +9,8 @@ from concurrent.futures import Executor
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from mailfilter_operator.dkim.keys import DkimKey, build_selector, read_public_der
-from mailfilter_operator.dkim.slots import ACTIVE, KeyRequest
+from mailfilter_operator.dkim.keys import ACTIVE, DkimKey, build_selector, read_public_der
+from mailfilter_operator.dkim.slots import KeyRequest
 
 _PUBLIC_EXPONENT = 65537
 

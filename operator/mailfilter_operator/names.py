@@ -51,6 +51,9 @@ WANTED_HASH_FILE = "wanted-hash"
 PRIVATE_KEY = "private.key"
 """Data key of a DKIM key Secret: the private key as PKCS#8 PEM."""
 
+KEY_FACTS = "key.json"
+"""Data key of a DKIM key Secret: what never changes of the key, as JSON."""
+
 FIRST_RSA_SLOT = "r0"
 
 

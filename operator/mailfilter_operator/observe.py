@@ -4,7 +4,6 @@ from mailfilter_operator import names
 from mailfilter_operator.api import MailFilter, Manifest
 from mailfilter_operator.build import OWNED_KINDS
 from mailfilter_operator.cluster import Cluster
-from mailfilter_operator.dkim.keys import DkimKey, parse_key_secret
 from mailfilter_operator.observed import Observed
 
 
@@ -23,15 +22,15 @@ def observe(cluster: Cluster, body: Manifest) -> Observed:
     return Observed(body, children)
 
 
-def read_keys(cluster: Cluster, mailfilter: MailFilter) -> tuple[DkimKey, ...]:
-    """Keys of the spec's domains, found by the names of their Secrets: no list of Secrets is ever asked for.
+def read_key_secrets(cluster: Cluster, mailfilter: MailFilter) -> dict[str, Manifest]:
+    """Key Secrets of the spec's domains, by domain, as far as they exist. Raises ClusterError.
 
-    Raises ClusterError, and Conflict if the name of a key Secret is taken by something else.
+    They are found by their names: no list of Secrets is ever asked for.
     """
-    meta, keys = mailfilter.metadata, []
+    meta, found = mailfilter.metadata, {}
     for domain in mailfilter.spec.domains:
         name = names.dkim_secret(meta.name, domain.name, names.FIRST_RSA_SLOT)
         secret = cluster.get("Secret", meta.namespace, name)
         if secret is not None:
-            keys.append(parse_key_secret(meta.name, names.FIRST_RSA_SLOT, secret))
-    return tuple(keys)
+            found[domain.name] = secret
+    return found

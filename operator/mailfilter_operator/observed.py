@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
+from mailfilter_operator.ownership import is_ours
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,10 @@ class Observed:
     children: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     """Live objects with our labels, and the keyring, by (kind, name)."""
 
-    @property
-    def deployment(self) -> Manifest | None:
-        """The filter's Deployment."""
-        return self.children.get(("Deployment", self.mailfilter["metadata"]["name"]))
+    def owned(self, kind: str) -> Manifest | None:
+        """The object of this kind that is called as the MailFilter, None if there is none or it is not ours."""
+        found = self.children.get((kind, self.mailfilter["metadata"]["name"]))
+        return found if found is not None and is_ours(found, self.mailfilter) else None
 
     @property
     def keyring(self) -> Manifest | None:

@@ -1,7 +1,7 @@
 """Whose an object is.
 
-Ours is: controlled by this MailFilter, labelled or not; or our labels and no controller, or a
-controller MailFilter of the same name whose UID is gone (it was deleted and made anew). Anything else of the same name
+Ours is: controlled by this MailFilter, labelled or not; or our labels and no controller, or as controller a MailFilter
+of this name, which was deleted and made anew (two of one name cannot be in a namespace). Anything else of the same name
 is a conflict and never taken over.
 """
 

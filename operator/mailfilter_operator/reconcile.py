@@ -16,11 +16,11 @@ from mailfilter_operator.apply import apply, prune, read_places
 from mailfilter_operator.build import build, build_names
 from mailfilter_operator.cluster import Cluster
 from mailfilter_operator.dkim.keyring import parse_keyring
-from mailfilter_operator.dkim.keys import DkimKey, build_key_secret
-from mailfilter_operator.dkim.slots import KeyRequest, plan_keys
+from mailfilter_operator.dkim.keys import DkimKey, build_key_repairs, build_key_secret, parse_key_secret
+from mailfilter_operator.dkim.slots import plan_keys
 from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
 from mailfilter_operator.keygen import generate_keys
-from mailfilter_operator.observe import observe, read_keys
+from mailfilter_operator.observe import observe, read_key_secrets
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.render import render
 from mailfilter_operator.status import Outcome, compute_status
@@ -62,8 +62,8 @@ def reconcile(operator: Operator, namespace: str, name: str) -> float | None:
     body = operator.cluster.get(names.KIND, namespace, name)
     if body is None or body["metadata"].get("deletionTimestamp"):
         return None  # the garbage collector deletes what it owns
-    run = _Pass(observe(operator.cluster, body), Outcome(None, None))
-    run.outcome = Outcome(run.observed.deployment, None)
+    observed = observe(operator.cluster, body)
+    run = _Pass(observed, Outcome(observed.owned("Deployment"), None, reachable=observed.owned("Service") is not None))
     try:
         _bring_about(operator, body, run)
     except MailFilterError as error:
@@ -98,33 +98,52 @@ def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     places = read_places(operator.cluster, run.observed, build_names(valid.name))
     keys = _complete_keys(operator, mailfilter, run)
     configuration = render(valid, keys)
-    run.outcome = replace(run.outcome, config_hash=configuration.hash, keys=keys)
     desired = build(valid, configuration, keys, run.observed.keyring)
     applied = apply(operator.cluster, places, desired)
     run.written += applied.written
-    run.outcome = replace(run.outcome, deployment=applied.live["Deployment", valid.name])
     run.pruned = prune(operator.cluster, run.observed, desired)
+    deployment = applied.live["Deployment", valid.name]
+    run.outcome = Outcome(deployment, configuration.hash, keys, reachable=True)
 
 
 def _complete_keys(operator: Operator, mailfilter: MailFilter, run: _Pass) -> tuple[DkimKey, ...]:
     """Keys of all domains: those that exist, those that the keyring still has, and new ones."""
-    existing = read_keys(operator.cluster, mailfilter)
-    plan = plan_keys(mailfilter.spec, existing)
     in_keyring = {(key.domain, key.slot): key for key in parse_keyring(run.observed.keyring)}
-    restored = [in_keyring[request.domain, request.slot] for request in plan.missing if _is_in(request, in_keyring)]
-    wanted = tuple(request for request in plan.missing if not _is_in(request, in_keyring))
-    generated = generate_keys(wanted, operator.key_threads, operator.now)
-    run.news += [events.key_restored(key) for key in restored]
-    run.news += [_describe_new_key(key, run.observed) for key in generated]
-    for key in (*restored, *generated):
-        secret = build_key_secret(mailfilter.metadata.name, mailfilter.metadata.namespace, key)
-        operator.cluster.create(secret)  # never applied over: whatever has the name already is kept
-        run.written += (f"Secret/{names.dkim_secret(mailfilter.metadata.name, key.domain, key.slot)}",)
+    existing = _read_keys(operator, mailfilter, run, in_keyring)
+    missing = plan_keys(mailfilter.spec, existing).missing
+    restored = [
+        in_keyring[place] for place in ((request.domain, request.slot) for request in missing) if place in in_keyring
+    ]
+    for key in restored:
+        _store_key(operator, mailfilter, run, key, events.key_restored(key))
+    wanted = tuple(request for request in missing if (request.domain, request.slot) not in in_keyring)
+    generated = []
+    for key in generate_keys(wanted, operator.key_threads, operator.now):
+        _store_key(operator, mailfilter, run, key, _describe_new_key(key, run.observed))
+        generated.append(key)
     return plan_keys(mailfilter.spec, (*existing, *restored, *generated)).signing
 
 
-def _is_in(request: KeyRequest, keyring: dict[tuple[str, str], DkimKey]) -> bool:
-    return (request.domain, request.slot) in keyring
+def _read_keys(
+    operator: Operator, mailfilter: MailFilter, run: _Pass, in_keyring: dict[tuple[str, str], DkimKey]
+) -> list[DkimKey]:
+    """Keys that exist; what somebody changed around one (its data nobody can) is put back."""
+    meta, slot, keys = mailfilter.metadata, names.FIRST_RSA_SLOT, []
+    for domain, secret in read_key_secrets(operator.cluster, mailfilter).items():
+        key = parse_key_secret(meta.name, slot, secret, in_keyring.get((domain, slot)))
+        repairs = build_key_repairs(build_key_secret(meta.name, meta.namespace, key), secret)
+        if repairs:
+            operator.cluster.patch(secret, repairs)
+            run.written += (f"Secret/{secret['metadata']['name']}",)
+        keys.append(key)
+    return keys
+
+
+def _store_key(operator: Operator, mailfilter: MailFilter, run: _Pass, key: DkimKey, news: events.Event) -> None:
+    secret = build_key_secret(mailfilter.metadata.name, mailfilter.metadata.namespace, key)
+    operator.cluster.create(secret)  # never applied over: whatever has the name already is kept
+    run.written += (f"Secret/{secret['metadata']['name']}",)
+    run.news.append(news)
 
 
 def _describe_new_key(key: DkimKey, observed: Observed) -> events.Event:
@@ -155,7 +174,8 @@ def _write_status(operator: Operator, body: Manifest, run: _Pass) -> None:
 
 def _describe_transitions(before: Manifest, after: Manifest, outcome: Outcome) -> list[events.Event]:
     found: list[events.Event] = []
-    if outcome.error is not None and _condition(before, "Stalled") != _condition(after, "Stalled"):
+    stalled = _condition(after, "Stalled")
+    if outcome.error is not None and stalled[0] == "True" and stalled != _condition(before, "Stalled"):
         found.append(events.stalled(outcome.error))
     if _condition(after, "Ready")[0] == "True" != _condition(before, "Ready")[0]:
         found.append(events.ready())

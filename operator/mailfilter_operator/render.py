@@ -1,7 +1,7 @@
 """ValidMailFilter to configuration files, as text. Total: `validate` has refused whatever could not be rendered.
 
 Equal input gives equal bytes, and a configuration has one name: the hash of the manifest, which holds the hash of
-every rendered file. Keys are in the manifest by name alone; another key has another name.
+every file, those of the keys too.
 """
 
 import hashlib
@@ -58,14 +58,16 @@ class Configuration:
     workers: Files
     modules: Files
     clamav: Files
-    key_files: tuple[str, ...]
+    key_digests: Mapping[str, str]
+    """SHA-256 of each private key's file: a pod takes no key that somebody changed in the keyring. It tells nothing
+    of a key that has a hundred times its entropy."""
 
     @property
     def manifest(self) -> str:
-        """One line per file, sorted by path: SHA-256 or `-` for a key, key in the volume, path."""
+        """One line per file, sorted by path: SHA-256, key in the volume, path."""
         public = {**self.metrics, **self.workers, **self.modules, **self.clamav}
         lines = [(path, _sha256(text), names.configmap_key(path)) for path, text in public.items()]
-        lines += [(f"keys/{file}", "-", file) for file in self.key_files]
+        lines += [(f"keys/{file}", digest, file) for file, digest in self.key_digests.items()]
         return "".join(f"{digest}  {key}  {path}\n" for path, digest, key in sorted(lines))
 
     @property
@@ -104,7 +106,7 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...]) -> Configuration:
             **dict.fromkeys(disabled, _render("rspamd/override.d/disabled.conf", {})),
         },
         clamav=files(CLAMAV),
-        key_files=tuple(key.file_name for key in keys),
+        key_digests={key.file_name: hashlib.sha256(key.private_pem).hexdigest() for key in keys},
     )
 
 

@@ -12,7 +12,10 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.records import build_dkim_record
-from mailfilter_operator.errors import InvalidSpec, MailFilterError
+from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
+
+FORBIDDEN = 403
+"""HTTP status of a missing right: somebody has to grant it."""
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 
@@ -28,13 +31,20 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a pass ended: `config_hash` of what was applied (None if nothing was), or the error that ended it."""
+    """How a pass ended: with everything applied (then `config_hash` says which), paused, or with an error."""
 
     deployment: Manifest | None
     config_hash: str | None
     keys: tuple[DkimKey, ...] = ()
     error: MailFilterError | None = None
     paused: bool = False
+    reachable: bool = False
+    """The Service is there and ours."""
+
+    @property
+    def has_passing_error(self) -> bool:
+        """An error that goes away by itself: the API server did not take a request that it will take later."""
+        return isinstance(self.error, ClusterError) and self.error.status != FORBIDDEN
 
 
 def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str, Any]:
@@ -44,7 +54,10 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
     """
     previous = mailfilter.get("status") or {}
     meta, spec = mailfilter["metadata"], mailfilter.get("spec") or {}
-    conditions = compute_conditions(outcome)
+    seen = [
+        entry for entry in previous.get("conditions") or () if entry.get("observedGeneration") == meta["generation"]
+    ]
+    conditions = compute_conditions(outcome, {entry["type"]: entry for entry in seen})
     workload = (outcome.deployment or {}).get("status") or {}
     status: dict[str, Any] = {
         "observedGeneration": meta["generation"],
@@ -52,7 +65,7 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
         "replicas": workload.get("replicas", 0),
         "readyReplicas": workload.get("readyReplicas", 0),
         "domainCount": len(spec.get("domains") or ()),
-        "endpoints": {"milter": names.milter_endpoint(meta["name"], meta["namespace"])},
+        "endpoints": {"milter": names.milter_endpoint(meta["name"], meta["namespace"])} if outcome.reachable else {},
         "domains": previous.get("domains") or [],
         "dnsRecords": previous.get("dnsRecords") or [],
     }
@@ -62,10 +75,10 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
     return status
 
 
-def compute_conditions(outcome: Outcome) -> dict[str, Condition]:
-    """All conditions by type."""
+def compute_conditions(outcome: Outcome, seen: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Condition]:
+    """All conditions by type; *seen* are those that an earlier pass found for the same generation."""
     valid = _config_valid(outcome)
-    applied = _config_applied(outcome)
+    applied = _config_applied(outcome, (seen or {}).get("ConfigApplied"))
     available = _available(outcome.deployment)
     return {
         "ConfigValid": valid,
@@ -87,9 +100,11 @@ def _config_valid(outcome: Outcome) -> Condition:
     return Condition(TRUE, "Valid", "The spec can be rendered.")
 
 
-def _config_applied(outcome: Outcome) -> Condition:
+def _config_applied(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
     deployment = outcome.deployment
-    if outcome.error is not None and outcome.config_hash is None:
+    if outcome.has_passing_error and seen is not None:
+        return Condition(seen["status"], seen["reason"], seen["message"])  # of this generation, as last observed
+    if outcome.error is not None:
         return Condition(FALSE, outcome.error.reason, f"This generation was not applied: {outcome.error.message}")
     if outcome.paused:
         return Condition(UNKNOWN, "Paused", "spec.paused is set; nothing is applied.")
@@ -125,13 +140,17 @@ def _ready(*parts: Condition) -> Condition:
 
 
 def _reconciling(outcome: Outcome, applied: Condition) -> Condition:
-    if outcome.error is None and not outcome.paused and applied.status != TRUE:
+    if outcome.error is not None and outcome.has_passing_error:
+        return Condition(TRUE, outcome.error.reason, f"{outcome.error.message}. It is tried again.")
+    if outcome.error is not None or outcome.paused:
+        return Condition(FALSE, "Stalled", "Nothing is done until the reason of Stalled is gone.")
+    if applied.status != TRUE:
         return Condition(TRUE, applied.reason, applied.message)
     return Condition(FALSE, "Done", "There is nothing left to do for this generation.")
 
 
 def _stalled(outcome: Outcome) -> Condition:
-    if outcome.error is not None:
+    if outcome.error is not None and not outcome.has_passing_error:
         return Condition(TRUE, outcome.error.reason, outcome.error.message)
     if outcome.paused:
         return Condition(TRUE, "Paused", "spec.paused is set; only status is written. Set it to false to go on.")

@@ -141,11 +141,22 @@ def _refuse_short_timeout(spec: Spec, shortest: ScanLimits) -> None:
 
 
 def _refuse_small_memory(spec: Spec, limits: ScanLimits) -> None:
-    """A message is held in memory while it is scanned: a limit that one message exceeds kills the scanner."""
-    for container in ("rspamd", "clamd"):
+    """A container that exceeds its limit is killed, with the mail that it holds."""
+    for container, needed in compute_memory(spec, limits).items():
         memory = getattr(spec.pod.resources, container).limits.memory
-        if memory is not None and parse_quantity(memory) < 4 * limits.max_message:
+        if memory is not None and parse_quantity(memory) < needed:
             raise InvalidSpec(
                 f"spec.pod.resources.{container}.limits.memory",
-                f"{memory} is less than four times spec.antivirus.maxMessageSize; raise it or lower maxMessageSize",
+                f"{memory} is too little for spec.antivirus.maxMessageSize and spec.workers.proxy.count, which need "
+                f"{math.ceil(needed / MEBIBYTE)}Mi; raise it, or lower one of them",
             )
+
+
+def compute_memory(spec: Spec, limits: ScanLimits) -> dict[str, int]:
+    """Bytes that rspamd and clamd need at least, by container.
+
+    Each holds a message several times while it scans. rspamd with two workers took 250 MiB (PSS: most pages are
+    shared); 60 MiB for each more is an estimate on the safe side.
+    """
+    message = 4 * limits.max_message
+    return {"rspamd": message + (130 + 60 * spec.workers.proxy.count) * MEBIBYTE, "clamd": message}

@@ -57,7 +57,7 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
     for manifest in OBJECTS:
         meta = manifest["metadata"]
         (owner,) = meta["ownerReferences"]
-        component = "dkim" if manifest["kind"] == "Secret" else "filter"
+        component = "keyring" if manifest["kind"] == "Secret" else "filter"
 
         assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
             "MailFilter",
@@ -151,7 +151,7 @@ def test_ending_pod_has_time_for_the_longest_scan(size: int) -> None:
     assert pod["terminationGracePeriodSeconds"] > max(waits) + valid.limits.task_timeout
 
 
-QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["2000Mi", "3Gi", "9000M", None]}
+QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["2100Mi", "3Gi", "9000M", None]}
 RESOURCES = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in QUANTITIES.items()})
 BOTH = st.fixed_dictionaries({"requests": RESOURCES, "limits": RESOURCES})
 
@@ -175,13 +175,16 @@ def test_requests_never_exceed_limits_and_memory_is_always_limited(size: int, re
             assert parse_quantity(found["limits"]["memory"]) >= 4 * size * 1024 * 1024
 
 
-def test_observed_objects_are_found_by_kind_and_name() -> None:
+def test_observed_objects_are_found_by_kind_and_name_if_they_are_ours() -> None:
     children: dict[tuple[str, str], Manifest] = {
         (manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in OBJECTS
     }
     observed = Observed(samples.body(), children)
 
-    assert observed.deployment == OBJECTS[-1]
+    assert observed.owned("Deployment") == OBJECTS[-1]
     assert observed.keyring is not None
     assert observed.keyring["metadata"]["name"] == "mx-keyring"
-    assert (Observed(samples.body()).deployment, Observed(samples.body()).keyring) == (None, None)
+    assert (Observed(samples.body()).owned("Deployment"), Observed(samples.body()).keyring) == (None, None)
+    owner = {"apiVersion": "v1", "kind": "Job", "name": "x", "uid": "1", "controller": True}
+    foreign = {**OBJECTS[-1], "metadata": {**OBJECTS[-1]["metadata"], "ownerReferences": [owner]}}
+    assert Observed(samples.body(), {("Deployment", "mx"): foreign}).owned("Deployment") is None

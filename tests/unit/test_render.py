@@ -40,7 +40,7 @@ def test_manifest_lists_exactly_the_files_with_their_hashes(spec: dict[str, Any]
     configuration = render(samples.valid(**spec), KEYS)
     lines = [line.split("  ") for line in configuration.manifest.splitlines()]
     expected = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in files(configuration).items()}
-    expected |= {f"keys/{key.file_name}": "-" for key in KEYS}
+    expected |= {f"keys/{key.file_name}": hashlib.sha256(key.private_pem).hexdigest() for key in KEYS}
 
     assert {path: digest for digest, _, path in lines} == expected
     assert [path for *_, path in lines] == sorted(expected)

@@ -109,21 +109,52 @@ def test_invalid_spec_names_the_field_and_says_that_the_old_configuration_serves
         ("False", "InvalidSpec"),
         ("False", "InvalidSpec"),
         ("True", "InvalidSpec"),
-        ("False", "Done"),
+        ("False", "Stalled"),
     ]
     assert found["Available"].status == "True"
 
 
-@pytest.mark.parametrize("error", [CONFLICT, FAILURE])
-def test_other_errors_leave_the_spec_valid(error: MailFilterError) -> None:
+FORBIDDEN = ClusterError("PATCH", "ConfigMap", "mail/mx-metrics", 403, "no right to patch")
+
+
+@pytest.mark.parametrize("error", [CONFLICT, FORBIDDEN])
+def test_errors_that_a_person_must_mend_leave_the_spec_valid(error: MailFilterError) -> None:
     found = conditions(config_hash=None, error=error)
 
-    assert brief(found, "ConfigValid", "ConfigApplied", "Stalled") == [
+    assert brief(found, "ConfigValid", "ConfigApplied", "Stalled", "Reconciling") == [
         ("True", "Valid"),
         ("False", error.reason),
         ("True", error.reason),
+        ("False", "Stalled"),
     ]
     assert found["Stalled"].message == error.message
+
+
+def test_an_error_that_goes_away_is_still_reconciling() -> None:
+    found = conditions(config_hash=None, error=FAILURE)
+
+    assert brief(found, "ConfigApplied", "Ready", "Stalled", "Reconciling") == [
+        ("False", "ClusterError"),
+        ("False", "ClusterError"),
+        ("False", "Progressing"),
+        ("True", "ClusterError"),
+    ]
+
+
+@pytest.mark.parametrize(("generation", "ready"), [(1, "True"), (2, "False")], ids=["same", "newer"])
+def test_an_error_that_goes_away_leaves_what_was_seen_of_the_same_generation(generation: int, ready: str) -> None:
+    body = samples.body()
+    before = compute_status(body, Outcome(deployment(), HASH, KEYS), samples.NOW)
+    meta = {**body["metadata"], "generation": generation}
+    failed = Outcome(deployment(), None, error=FAILURE)
+    after = compute_status({**body, "metadata": meta, "status": before}, failed, samples.LATER)
+
+    assert {entry["type"]: entry["status"] for entry in after["conditions"]}["Ready"] == ready
+
+
+@given(st.sampled_from([INVALID, CONFLICT, FAILURE, FORBIDDEN]), st.sampled_from([HASH, "other", None]))
+def test_no_error_is_ever_ready_for_a_generation_that_was_not_seen(error: MailFilterError, config_hash: str) -> None:
+    assert conditions(config_hash=config_hash, error=error)["Ready"].status == "False"
 
 
 def test_paused_says_so_and_claims_nothing() -> None:
@@ -133,7 +164,7 @@ def test_paused_says_so_and_claims_nothing() -> None:
         ("Unknown", "Paused"),
         ("False", "Paused"),
         ("True", "Paused"),
-        ("False", "Done"),
+        ("False", "Stalled"),
     ]
 
 
@@ -238,10 +269,14 @@ def test_first_pass_that_fails_has_no_domains_and_no_records() -> None:
 def test_domains_of_the_spec_and_pods_of_the_deployment_are_counted() -> None:
     domains = [{"name": "example.com"}, {"name": "example.org"}]
     live = deployment(replicas=3, readyReplicas=2)
-    status = compute_status(samples.body(domains=domains), Outcome(live, HASH), samples.NOW)
+    status = compute_status(samples.body(domains=domains), Outcome(live, HASH, reachable=True), samples.NOW)
 
     assert (status["domainCount"], status["replicas"], status["readyReplicas"]) == (2, 3, 2)
     assert status["endpoints"] == {"milter": "mx.mail.svc:11332"}
+
+
+def test_no_endpoint_is_named_without_a_service_of_ours() -> None:
+    assert compute_status(samples.body(), Outcome(None, None, error=CONFLICT), samples.NOW)["endpoints"] == {}
 
 
 def test_spec_without_domains_has_none() -> None:

@@ -58,13 +58,13 @@ LONG = [{"name": f"S{index}", "score": "-1234.56", "description": "é" * 256} fo
         pytest.param(
             {"pod": {"resources": {"clamd": {"limits": {"memory": "199Mi"}}}}},
             "spec.pod.resources.clamd.limits.memory",
-            "199Mi is less than four times spec.antivirus.maxMessageSize; raise it or lower maxMessageSize",
+            "which need 200Mi; raise it, or lower one of them",
             id="message that does not fit clamd",
         ),
         pytest.param(
             {"pod": {"resources": {"rspamd": {"limits": {"memory": "128M"}}}}},
             "spec.pod.resources.rspamd.limits.memory",
-            "128M is less than four times",
+            "128M is too little for spec.antivirus.maxMessageSize",
             id="message that does not fit rspamd",
         ),
         pytest.param(

@@ -10,7 +10,7 @@ from mailfilter_operator.api import ContainerResources
 from mailfilter_operator.build.metadata import build_metadata
 from mailfilter_operator.quantities import parse_quantity
 from mailfilter_operator.render import Configuration
-from mailfilter_operator.validate import ValidMailFilter
+from mailfilter_operator.validate import ValidMailFilter, compute_memory
 
 _READ_BY_GROUP = 0o440
 _DRAIN_SECONDS = 5
@@ -158,8 +158,8 @@ def _build_resources(valid: ValidMailFilter, name: str) -> dict[str, Any]:
 
 
 def _default_memory(valid: ValidMailFilter, name: str, requested: str | None) -> str:
-    """The default limit, or more where a message of the allowed size or the request needs it."""
-    needed = str(4 * valid.limits.max_message) if name != "freshclam" else "0"
+    """The default limit, or more where workers, a message of the allowed size or the request need it."""
+    needed = str(compute_memory(valid.spec, valid.limits)[name]) if name != "freshclam" else "0"
     return max(_DEFAULT_MEMORY_LIMITS[name], needed, requested or "0", key=parse_quantity)
 
 

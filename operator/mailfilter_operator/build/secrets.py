@@ -16,7 +16,7 @@ def build_keyring(valid: ValidMailFilter, keys: tuple[DkimKey, ...], previous: M
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": build_metadata(valid, names.keyring(valid.name), "dkim", annotations),
+        "metadata": build_metadata(valid, names.keyring(valid.name), "keyring", annotations),
         "type": "Opaque",
         "data": build_keyring_data(keys),
     }

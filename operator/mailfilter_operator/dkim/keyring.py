@@ -23,8 +23,8 @@ def build_keyring_data(signing: Iterable[DkimKey]) -> dict[str, str]:
 
 
 def build_keyring_index(signing: Iterable[DkimKey], previous: Manifest | None) -> str:
-    """JSON for the keyring's annotation: public facts by key Secret slot, those of removed domains kept."""
-    index = _read_index(previous)
+    """JSON for the keyring's annotation: public facts by domain and slot; of domains that were removed, the name."""
+    index: dict[str, Any] = {place: {} for place in _read_index(previous)}
     for key in signing:
         facts = {name: getattr(key, name) for name in _PUBLIC_FIELDS}
         index[f"{key.domain}/{key.slot}"] = {**facts, "file": key.file_name}

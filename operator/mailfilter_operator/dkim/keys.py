@@ -1,16 +1,18 @@
 """A DKIM key and its Secret, in both directions.
 
 The Secret is the only place where a private key is at home (the keyring is made from it). Everything else that is
-known of a key (domain, selector, state, times) is an annotation on the same Secret, because a restored backup brings
-annotations back and drops status.
+known of a key stands on the same Secret, because a restored backup brings it back and drops status: what never changes
+(domain, selector, creation) in its immutable data, state and times as annotations.
 """
 
 import base64
 import binascii
-import dataclasses
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +21,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.errors import Conflict
+
+ACTIVE = "Active"
+STATES = (ACTIVE,)
+"""Every new key signs at once in this release."""
+
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_FACTS = {
+    "algorithm": r"RSA",
+    "bits": r"[0-9]{4}",
+    "created": _TIME,
+    "domain": rf"{_LABEL}(\.{_LABEL})+",
+    "selector": _LABEL,
+}
+"""What never changes of a key, each with its grammar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +91,12 @@ def build_selector(day: str, public_der: bytes, prefix: str = "mf") -> str:
     return f"{prefix}{day[:10].replace('-', '')}-{hashlib.sha256(public_der).hexdigest()[:4]}"
 
 
-def build_key_secret(instance: str, namespace: str, key: DkimKey) -> dict[str, object]:
-    """Secret of *key*: immutable, without owner so that it outlives the MailFilter (`retention: Retain`)."""
+def build_key_secret(instance: str, namespace: str, key: DkimKey) -> dict[str, Any]:
+    """Secret of *key*: immutable, without owner so that it outlives the MailFilter (`retention: Retain`).
+
+    What never changes of a key is data, which the API server protects; the annotations say it again for people.
+    """
+    facts = {name: getattr(key, name) for name in _FACTS}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -95,52 +116,74 @@ def build_key_secret(instance: str, namespace: str, key: DkimKey) -> dict[str, o
         },
         "immutable": True,
         "type": "Opaque",
-        "data": {names.PRIVATE_KEY: base64.b64encode(key.private_pem).decode("ascii")},
+        "data": {
+            names.PRIVATE_KEY: _encode(key.private_pem),
+            names.KEY_FACTS: _encode(json.dumps(facts, sort_keys=True).encode()),
+        },
     }
 
 
-def parse_key_secret(instance: str, slot: str, secret: Manifest) -> DkimKey:
-    """Read a key back from its Secret.
+def parse_key_secret(instance: str, slot: str, secret: Manifest, witness: DkimKey | None = None) -> DkimKey:
+    """Read a key back from its Secret; *witness* is the key that the keyring has for the same domain and slot.
 
-    Raises Conflict if the Secret is not one of this MailFilter's key Secrets or holds no usable key: a key is never
-    overwritten, so a person has to look.
+    The witness makes up for labels and annotations that somebody changed. Raises Conflict if the Secret is not one of
+    this MailFilter's key Secrets or holds no usable key: a key is never overwritten, so a person has to look.
     """
-    meta = secret["metadata"]
+    meta, data = secret["metadata"], secret.get("data") or {}
     name, annotations = meta["name"], meta.get("annotations") or {}
-    if not is_our_key_secret(instance, meta):
-        raise Conflict("Secret", name, f"is not a key Secret of the MailFilter {instance}")
     try:
-        key = DkimKey(
-            domain=annotations[names.ANNOTATION_DOMAIN],
-            slot=slot,
-            selector=annotations[names.ANNOTATION_SELECTOR],
-            algorithm=annotations[names.ANNOTATION_ALGORITHM],
-            bits=int(annotations[names.ANNOTATION_BITS]),
-            state=annotations[names.ANNOTATION_STATE],
-            created=annotations[names.ANNOTATION_CREATED],
-            signing_since=annotations[names.ANNOTATION_SIGNING_SINCE],
-            private_pem=base64.b64decode((secret.get("data") or {})[names.PRIVATE_KEY], validate=True),
-        )
-        read_public_der(key.private_pem)
+        pem = base64.b64decode(data[names.PRIVATE_KEY], validate=True)
+        read_public_der(pem)
+        facts = _parse_facts(base64.b64decode(data[names.KEY_FACTS], validate=True))
     except KeyError as missing:
         raise Conflict("Secret", name, f"lacks {missing.args[0]}") from None
-    except (ValueError, binascii.Error):
-        raise Conflict("Secret", name, "holds no usable RSA private key or a wrong annotation") from None
-    if names.dkim_secret(instance, key.domain, slot) != name:
-        raise Conflict("Secret", name, f"says that it belongs to the domain {key.domain}, which has another name")
-    return key
+    except (TypeError, ValueError, binascii.Error):
+        raise Conflict("Secret", name, "holds no usable RSA private key, or not what belongs to one") from None
+    seen = witness if witness is not None and witness.private_pem == pem else None
+    if seen is None and not is_our_key_secret(instance, meta):
+        raise Conflict("Secret", name, f"is not a key Secret of the MailFilter {instance}")
+    if names.dkim_secret(instance, facts["domain"], slot) != name:
+        raise Conflict("Secret", name, f"says that it belongs to the domain {facts['domain']}, which has another name")
+    state, since = annotations.get(names.ANNOTATION_STATE), annotations.get(names.ANNOTATION_SIGNING_SINCE)
+    if state not in STATES:
+        state = seen.state if seen else ACTIVE
+    if since is None or not re.fullmatch(_TIME, since):
+        since = seen.signing_since if seen else facts["created"]
+    return DkimKey(slot=slot, state=state, signing_since=since, private_pem=pem, **facts)
 
 
-def is_our_key_secret(instance: str, metadata: Mapping[str, object]) -> bool:
+def build_key_repairs(desired: Manifest, live: Manifest) -> list[dict[str, Any]]:
+    """JSON patch (RFC 6902) of labels, annotations and owners that somebody changed on a key Secret.
+
+    An owner would make the garbage collector delete the key one day.
+    """
+    operations: list[dict[str, Any]] = []
+    meta = live["metadata"]
+    for part in ("labels", "annotations"):
+        found, wanted = meta.get(part) or {}, desired["metadata"][part]
+        changed = {name: value for name, value in wanted.items() if found.get(name) != value}
+        if changed:
+            operations.append({"op": "add", "path": f"/metadata/{part}", "value": {**found, **changed}})
+    if meta.get("ownerReferences"):
+        operations.append({"op": "remove", "path": "/metadata/ownerReferences"})
+    return operations
+
+
+def is_our_key_secret(instance: str, metadata: Mapping[str, Any]) -> bool:
     """Tell whether a Secret carries our labels for *instance* and no controller."""
     found = metadata.get("labels") or {}
-    owners = metadata.get("ownerReferences") or []
-    assert isinstance(found, Mapping)  # noqa: S101 - narrows what the API server's schema guarantees
-    assert isinstance(owners, list)  # noqa: S101
     ours = all(found.get(label) == value for label, value in names.labels(instance, "dkim").items())
-    return ours and not any(owner.get("controller") for owner in owners)
+    return ours and not any(owner.get("controller") for owner in metadata.get("ownerReferences") or ())
 
 
-def with_state(key: DkimKey, state: str, signing_since: str) -> DkimKey:
-    """The same key in another state."""
-    return dataclasses.replace(key, state=state, signing_since=signing_since)
+def _parse_facts(text: bytes) -> dict[str, Any]:
+    facts = json.loads(text)
+    if not isinstance(facts, dict) or set(facts) != set(_FACTS):
+        raise ValueError("other facts than a key has")
+    if not all(re.fullmatch(grammar, str(facts[name])) for name, grammar in _FACTS.items()):
+        raise ValueError("a fact that no key has")
+    return {**facts, "bits": int(facts["bits"])}
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

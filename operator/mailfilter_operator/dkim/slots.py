@@ -7,8 +7,6 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Spec
 from mailfilter_operator.dkim.keys import DkimKey
 
-ACTIVE = "Active"
-
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:

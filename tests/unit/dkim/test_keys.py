@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jsonpatch
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -16,12 +17,12 @@ from tests.unit import samples
 from mailfilter_operator import names
 from mailfilter_operator.dkim.keys import (
     DkimKey,
+    build_key_repairs,
     build_key_secret,
     build_selector,
     is_our_key_secret,
     parse_key_secret,
     read_public_der,
-    with_state,
 )
 from mailfilter_operator.errors import Conflict
 
@@ -34,7 +35,9 @@ def secret(key: DkimKey = KEY) -> Secret:
     return copy.deepcopy(dict(build_key_secret("mx", "mail", key)))
 
 
-@pytest.mark.parametrize("key", [KEY, with_state(KEY, "Retired", samples.LATER), dataclasses.replace(KEY, slot="r2")])
+@pytest.mark.parametrize(
+    "key", [KEY, dataclasses.replace(KEY, signing_since=samples.LATER), dataclasses.replace(KEY, slot="r2")]
+)
 def test_key_survives_its_secret(key: DkimKey) -> None:
     assert parse_key_secret("mx", key.slot, secret(key)) == key
 
@@ -123,17 +126,27 @@ def damaged(change: Callable[[Secret], object]) -> Secret:
     return made
 
 
+FACTS = base64.b64decode(secret()["data"][names.KEY_FACTS])
+
+
+def with_facts(text: bytes) -> Secret:
+    return damaged(lambda s: s["data"].update({names.KEY_FACTS: base64.b64encode(text).decode()}))
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
     [
         (damaged(lambda s: s.pop("data")), "lacks private.key"),
         (damaged(lambda s: s.update(data=None)), "lacks private.key"),
-        (damaged(lambda s: s["metadata"].pop("annotations")), "lacks mailfilter.dev/domain"),
-        (damaged(lambda s: s["metadata"]["annotations"].pop(names.ANNOTATION_STATE)), "lacks mailfilter.dev/state"),
-        (damaged(lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_BITS: "many"})), "wrong annotation"),
+        (damaged(lambda s: s["data"].pop(names.KEY_FACTS)), "lacks key.json"),
+        (damaged(lambda s: s["data"].update({names.KEY_FACTS: "!"})), "not what belongs to one"),
+        (with_facts(b"[]"), "not what belongs to one"),
+        (with_facts(b"{}"), "not what belongs to one"),
+        (with_facts(FACTS.replace(b"1024", b'"many"')), "not what belongs to one"),
+        (with_facts(FACTS.replace(b'"mf1"', b'"Mf_1"')), "not what belongs to one"),
         (damaged(lambda s: s["data"].update({names.PRIVATE_KEY: "!"})), "holds no usable RSA private key"),
         (
-            damaged(lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_DOMAIN: "example.net"})),
+            with_facts(FACTS.replace(b"example.com", b"example.net")),
             "says that it belongs to the domain example.net, which has another name",
         ),
         (damaged(lambda s: s["metadata"].pop("labels")), "is not a key Secret of the MailFilter mx"),
@@ -155,6 +168,44 @@ def test_secret_that_is_not_as_it_was_made_is_a_conflict(made: Secret, why: str)
     with pytest.raises(Conflict, match="Secret mx-dkim-a379a6f6ee-r0 exists") as conflict:
         parse_key_secret("mx", "r0", made)
     assert why in conflict.value.message
+
+
+AROUND: dict[str, Callable[[Secret], object]] = {
+    "selector": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_SELECTOR: "evil"}),
+    "state": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_STATE: "Gone"}),
+    "time": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_SIGNING_SINCE: "yesterday"}),
+    "no annotations": lambda s: s["metadata"].pop("annotations"),
+    "a label": lambda s: s["metadata"]["labels"].pop(names.LABEL_COMPONENT),
+    "no labels": lambda s: s["metadata"].pop("labels"),
+    "labels of another": lambda s: s["metadata"].update(labels=names.labels("other", "dkim")),
+    "an owner": lambda s: s["metadata"].update(ownerReferences=[{"kind": "Job", "name": "x", "uid": "1"}]),
+}
+
+
+@pytest.mark.parametrize("change", AROUND.values(), ids=AROUND)
+def test_what_is_around_a_key_is_put_back_with_the_keyring_as_witness(change: Callable[[Secret], object]) -> None:
+    made = damaged(change)
+    assert parse_key_secret("mx", "r0", made, witness=KEY) == KEY
+    repairs = build_key_repairs(secret(), made)
+    repaired = jsonpatch.apply_patch(made, repairs)
+    assert repaired == secret()
+    assert {operation["path"].split("/")[1] for operation in repairs} == {"metadata"}
+
+
+def test_a_key_secret_as_it_was_made_needs_no_repair() -> None:
+    assert build_key_repairs(secret(), secret()) == []
+
+
+def test_another_key_is_no_witness() -> None:
+    made = damaged(AROUND["no labels"])
+    with pytest.raises(Conflict, match="is not a key Secret of the MailFilter mx"):
+        parse_key_secret("mx", "r0", made, witness=OTHER)
+
+
+@pytest.mark.parametrize("name", ["state", "time"])
+def test_without_a_witness_state_and_time_are_those_of_a_new_key(name: str) -> None:
+    found = parse_key_secret("mx", "r0", damaged(AROUND[name]))
+    assert (found.state, found.signing_since in (KEY.created, KEY.signing_since)) == ("Active", True)
 
 
 def test_owner_that_controls_nothing_is_no_conflict() -> None:
