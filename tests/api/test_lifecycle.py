@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,20 @@ from tests.cluster.connection import Connection
 from tests.mail.polling import eventually
 
 DOMAINS = [{"name": "example.com"}, {"name": "example.org", "dkim": {"selector": "s1", "keyBits": 3072}}]
+RESYNC_SECONDS = 2
+
+
+@pytest.fixture
+def resyncing(operator_process: OperatorProcess, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """Provide, in the place of the usual operator, one that looks at everything again every two seconds."""
+    assert operator_process.stop() == 0
+    process = OperatorProcess(operator_process.api, tmp_path, RESYNC_SECONDS)
+    try:
+        process.start()
+        yield process
+    finally:
+        assert process.stop() == 0
+        operator_process.start()
 
 
 def test_deletion_leaves_the_key_secrets_and_applying_again_brings_the_same_keys_and_records(filters: Filters) -> None:
@@ -121,6 +136,26 @@ def test_a_second_apply_and_a_restart_change_nothing(
     assert {name: filters.children(name) for name in ("mx", "my")} == before
 
 
+def test_resyncs_write_nothing_until_something_is_lost(
+    filters: Filters, resyncing: OperatorProcess, api_tier: Connection
+) -> None:
+    """No event tells of a lost Secret, so that what brings it back is a resync, and its write is seen."""
+    filters.apply("mx", domains=DOMAINS)
+    filters.apply("my", domains=DOMAINS[:1])
+    before = {name: filters.wait_built(name) for name in ("mx", "my")}
+    _wait_passes(filters, resyncing.log, seen=resyncing.log.stat().st_size, passes=2)
+    since = len(api_tier.audit_events())
+    _wait_passes(filters, resyncing.log, seen=resyncing.log.stat().st_size, passes=5)
+    assert _writes(resyncing, filters, since) == []
+    since = len(api_tier.audit_events())
+    filters.kubectl("delete", "secret", "mx-keyring")
+    eventually(lambda: filters.children("mx") == before["mx"], within_seconds=30, what="the keyring again")
+    _wait_passes(filters, resyncing.log, seen=resyncing.log.stat().st_size, passes=2)
+    repaired = {request.partition(" ")[2] for request in _writes(resyncing, filters, since)}
+    assert repaired == {f"secrets {filters.namespace}/mx-keyring"}
+    assert {name: filters.children(name) for name in ("mx", "my")} == before
+
+
 def test_what_happened_while_the_operator_was_away_is_repaired_when_it_is_back(
     filters: Filters, operator_process: OperatorProcess
 ) -> None:
@@ -132,6 +167,12 @@ def test_what_happened_while_the_operator_was_away_is_repaired_when_it_is_back(
     filters.kubectl("patch", "service", "mx", "--type=merge", '--patch={"spec":{"selector":{"added":"label"}}}')
     operator_process.start()
     eventually(lambda: filters.children("mx") == before, within_seconds=60, what="the objects as they were")
+
+
+def _writes(operator: OperatorProcess, filters: Filters, since: int) -> list[str]:
+    """Return what *operator* asked to change, except in the namespaces of other tests, which may be about to go."""
+    requests = operator.mutating_requests(since)
+    return [request for request in requests if filters.namespace in request or " filters-" not in request]
 
 
 def _wait_passes(filters: Filters, log: Path, seen: int, passes: int) -> None:
