@@ -27,7 +27,19 @@ Remove everything: make down"""
 
 def main() -> int:
     """Run the demo; return the exit status."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    try:
+        outcomes = show(Console(width=None if sys.stdout.isatty() else 150))
+    except (KubectlError, OSError, RuntimeError) as failure:
+        print(f"The demo ended early: {failure}\n\n{AFTERWARDS}", file=sys.stderr)
+        return 1
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+def show(console: Console) -> list[Outcome]:
+    """Set everything up, send mail, print what came of it; return the outcome of each row.
+
+    Raises KubectlError, OSError or RuntimeError if it does not come to the table.
+    """
     console.print("Starting Postfix, BIND and the signature server ...")
     system = mail_system.start(Kubectl())
     console.print("Applying manifests/install.yaml ...")
@@ -48,7 +60,7 @@ def main() -> int:
     failed = [row.name for row, outcome in outcomes if not outcome.ok]
     if failed:
         console.print(f"\nFAILED: {', '.join(failed)}", markup=False)
-    return 1 if failed else 0
+    return [outcome for _, outcome in outcomes]
 
 
 def draw(outcomes: list[tuple[Row, Outcome]]) -> Table:
@@ -63,7 +75,4 @@ def draw(outcomes: list[tuple[Row, Outcome]]) -> Table:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (KubectlError, OSError, RuntimeError) as failure:
-        sys.exit(f"The demo ended early: {failure}\n\n{AFTERWARDS}")
+    sys.exit(main())
