@@ -19,6 +19,7 @@ from mailfilter_operator import api, names
 CRD: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "crds" / f"{names.PLURAL}.{names.GROUP}.yaml").read_text()
 )
+FETCHED_DATABASE = Path(__file__).parents[2] / "image" / "bin" / "fetched-database"
 VERSION: dict[str, Any] = CRD["spec"]["versions"][0]
 ROOT: dict[str, Any] = VERSION["schema"]["openAPIV3Schema"]
 
@@ -146,6 +147,23 @@ def test_corpus_expects_words_for_every_refusal() -> None:
     for case in REFUSED:
         assert case.refused, case.title
         assert all(isinstance(part, str) for part in case.refused.values()), f"{case.title}: quote the message"
+
+
+def test_databases_that_are_enough_alone_are_enough_for_the_filter_pod() -> None:
+    """Or a MailFilter would be accepted whose pods never become ready."""
+    signatures = next(schema for path, schema in NODES if path == "spec.antivirus.signatures")
+    (rule,) = (rule for rule in signatures["x-kubernetes-validations"] if "finds something" in rule["message"])
+    extensions = set(re.findall(r"[a-z0-9]{2,}", rule["rule"].partition("[.](")[2].partition(")")[0]))
+    counted = set(re.findall(r"[*][.]([a-z0-9]+)", FETCHED_DATABASE.read_text()))
+
+    assert "ndb" in extensions
+    assert extensions <= counted
+
+
+def test_enums_of_the_status_hold_only_what_can_be() -> None:
+    enums = {path: schema["enum"] for path, schema in NODES if "enum" in schema}
+
+    assert enums["status.domains[].keys[].state"] == ["Active"]
 
 
 def test_names_are_those_of_the_operator() -> None:

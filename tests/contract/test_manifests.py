@@ -143,7 +143,7 @@ def test_operator_has_no_wildcard_and_cannot_look_around_in_secrets() -> None:
     assert {resource for role, resource, _ in rights if role.startswith("Role/")} == {"leases"}
 
 
-def test_operator_cannot_make_itself_more_powerful() -> None:
+def test_operator_has_no_right_on_roles_pods_and_namespaces() -> None:
     resources = {resource for _, resource, _ in operator_rights()}
 
     assert resources.isdisjoint({"pods", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "namespaces"})
