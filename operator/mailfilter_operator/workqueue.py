@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from mailfilter_operator.errors import MailFilterError
 
@@ -29,12 +30,14 @@ class WorkQueue:
         self._work = work
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
-        self._running: set[Key] = set()
+        self._running: dict[Key, float] = {}
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._changed = asyncio.Event()
         self._gate: asyncio.Event | None = None
-        self._open_since = float("-inf")
+        self._moved = float("-inf")
+        self._idle: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Look at *key* in *delay* seconds, or earlier if that was planned."""
@@ -45,32 +48,57 @@ class WorkQueue:
 
     @property
     def overdue_seconds(self) -> float:
-        """How long the oldest key that is due has been waiting for a worker; 0 while the gate is closed."""
-        if self._gate is None or not self._gate.is_set():
+        """How long a key that is due has waited although a worker has nothing to do: then the queue is broken.
+
+        0 while the gate is closed.
+        """
+        is_busy = bool(self._running) and not self._idle
+        if is_busy or self._gate is None or not self._gate.is_set():
             return 0.0
         now = time.monotonic()
-        waiting = [now - max(due, self._open_since) for key, due in self._due.items() if key not in self._running]
+        waiting = [now - max(due, self._moved) for key, due in self._due.items() if key not in self._running]
         return max(0.0, max(waiting, default=0.0))
 
+    @property
+    def longest_pass_seconds(self) -> float:
+        """How long the pass that began first among those that run has been running; 0 if none runs."""
+        return max((time.monotonic() - begun for begun in self._running.values()), default=0.0)
+
+    def stop(self) -> None:
+        """Begin no pass any more. Workers end at once, or when the pass that they are in has ended."""
+        self._stopped = True
+        for worker in self._idle:
+            worker.cancel()
+
     async def run(self, gate: asyncio.Event) -> None:
-        """Work until cancelled, while *gate* is set; start several for several workers."""
+        """Work until stopped, while *gate* is set; start several, each a task, for several workers."""
         self._gate = gate
-        while True:
-            if not gate.is_set():
-                await gate.wait()
-                self._open_since = time.monotonic()
-            key = await self._next()
-            if not gate.is_set():
-                self.add(key)
-                continue
-            self._running.add(key)
+        while not self._stopped:
+            key = await self._take(gate)
+            self._moved = self._running[key] = time.monotonic()
             try:
                 await self._look_at(key)
             finally:
-                self._running.discard(key)
+                del self._running[key]
+                self._moved = time.monotonic()
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
+
+    async def _take(self, gate: asyncio.Event) -> Key:
+        worker = cast("asyncio.Task[None]", asyncio.current_task())
+        self._idle.add(worker)
+        try:
+            while True:
+                if not gate.is_set():
+                    await gate.wait()
+                    self._moved = time.monotonic()
+                key = await self._next()
+                if gate.is_set():
+                    return key
+                self.add(key)
+        finally:
+            self._idle.discard(worker)
 
     async def _look_at(self, key: Key) -> None:
         try:

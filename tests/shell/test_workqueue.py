@@ -219,18 +219,52 @@ def test_nothing_is_looked_at_while_the_gate_is_closed_and_nothing_is_forgotten(
     run(test)
 
 
-def test_overdue_is_how_long_a_key_waits_for_a_worker(run: Run) -> None:
+def test_overdue_is_how_long_a_key_waits_while_a_worker_has_nothing_to_do(run: Run) -> None:
+    """That cannot be unless the queue is broken: here it has no worker any more."""
+
     async def test() -> None:
-        work = Work(duration=100)
+        work = Work()
         queue = WorkQueue(work)
         queue.add(A)
         queue.add(B, 10)
-        looking = asyncio.create_task(work_for(90, queue))
+        await work_for(1, queue)
         found = []
         for _ in range(4):
             await asyncio.sleep(5.001)
             found.append(round(queue.overdue_seconds))
-        assert found == [0, 0, 5, 10]
+        assert found == [0, 1, 6, 11]
+
+    run(test)
+
+
+def test_key_is_not_overdue_while_every_worker_is_in_a_pass(run: Run) -> None:
+    async def test() -> None:
+        work = Work(duration=1000)
+        queue = WorkQueue(work)
+        for name in "abc":
+            queue.add(("mail", name))
+        looking = asyncio.create_task(work_for(2500, queue, workers=2))
+        for seconds in (100, 899, 102, 800):
+            await asyncio.sleep(seconds)
+            assert queue.overdue_seconds == 0
+        await looking
+
+    run(test)
+
+
+def test_longest_pass_is_the_one_that_has_run_for_longest(run: Run) -> None:
+    async def test() -> None:
+        work = Work(duration=100)
+        queue = WorkQueue(work)
+        assert queue.longest_pass_seconds == 0
+        queue.add(A)
+        queue.add(B, 10)
+        looking = asyncio.create_task(work_for(200, queue, workers=2))
+        found = []
+        for seconds in (5, 45, 55, 20):
+            await asyncio.sleep(seconds)
+            found.append(round(queue.longest_pass_seconds))
+        assert found == [5, 50, 95, 0]
         await looking
 
     run(test)
@@ -251,11 +285,46 @@ def test_key_is_not_overdue_while_another_process_has_the_lease(run: Run, worker
         assert queue.overdue_seconds == 0
         gate.set()
         await asyncio.sleep(10)
-        assert abs(queue.overdue_seconds - 10) < 1
-        gate.clear()
         assert queue.overdue_seconds == 0
+        assert work.looks
         looking.cancel()
         with suppress(asyncio.CancelledError):
             await looking
+
+    run(test)
+
+
+def test_stopped_queue_ends_the_passes_that_run_and_begins_none(run: Run) -> None:
+    async def test() -> None:
+        work, gate = Work(duration=10), asyncio.Event()
+        gate.set()
+        queue = WorkQueue(work)
+        for name in "abcd":
+            queue.add(("mail", name))
+        workers = [asyncio.create_task(queue.run(gate)) for _ in range(2)]
+        await asyncio.sleep(4)
+        queue.stop()
+        await asyncio.sleep(5.9)
+        assert not any(worker.done() for worker in workers)
+        await asyncio.sleep(0.2)
+        assert all(worker.done() for worker in workers)
+        assert work.looks == [(0.0, "a"), (0.0, "b")]
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_stopped_queue_ends_at_once_when_no_pass_runs(run: Run, is_open: bool) -> None:
+    async def test() -> None:
+        gate = asyncio.Event()
+        if is_open:
+            gate.set()
+        queue = WorkQueue(Work())
+        queue.add(A, 100)
+        workers = [asyncio.create_task(queue.run(gate)) for _ in range(3)]
+        await asyncio.sleep(1)
+        queue.stop()
+        await asyncio.sleep(0.1)
+        assert all(worker.done() for worker in workers)
 
     run(test)
