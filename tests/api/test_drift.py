@@ -45,6 +45,18 @@ EDITS: dict[str, tuple[str, str, dict[str, Any] | list[dict[str, Any]]]] = {
             {"op": "add", "path": "/spec/ports/-", "value": {"name": "x", "port": 11334, "protocol": "TCP"}},
         ],
     ),
+    "the host's network is used": ("deployment", "mx", {"spec": {"template": {"spec": {"hostNetwork": True}}}}),
+    "the rollout is paused": ("deployment", "mx", {"spec": {"paused": True}}),
+    "arguments and variables are added": (
+        "deployment",
+        "mx",
+        [
+            {"op": "add", "path": "/spec/template/spec/containers/0/args", "value": ["--other"]},
+            {"op": "add", "path": "/spec/template/spec/containers/1/env", "value": [{"name": "A", "value": "B"}]},
+        ],
+    ),
+    "the Service gets an address of the outside": ("service", "mx", {"spec": {"externalIPs": ["192.0.2.1"]}}),
+    "a ConfigMap is made immutable": ("configmap", "mx-metrics", {"immutable": True}),
     "the account mounts a token": ("serviceaccount", "mx", {"automountServiceAccountToken": True}),
 }
 
@@ -135,6 +147,37 @@ def test_a_deleted_key_secret_is_restored_from_the_keyring(filters: Filters) -> 
     filters.look_again("mx")
     expect_as_before(filters, before)
     assert [event for event in filters.events() if event["reason"] == "KeyRestored"]
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"metadata": {"annotations": {"mailfilter.dev/selector": "evil"}}},
+        {"metadata": {"annotations": {"mailfilter.dev/state": "Retired", "mailfilter.dev/signing-since": "yesterday"}}},
+        {"metadata": {"annotations": None}},
+        {"metadata": {"labels": None}},
+        {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}},
+    ],
+    ids=["selector", "state", "no annotations", "no labels", "labels of another"],
+)
+def test_what_is_changed_around_a_key_is_repaired_with_the_next_pass(filters: Filters, patch: dict[str, Any]) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before, records = filters.wait_built("mx"), filters.status("mx")["dnsRecords"]
+    filters.kubectl("patch", "secret", key_secret(before), "--type=merge", f"--patch={json.dumps(patch)}")
+    filters.look_again("mx")
+    expect_as_before(filters, before)
+    assert filters.status("mx")["dnsRecords"] == records
+
+
+def test_a_keyring_that_was_made_immutable_is_said(filters: Filters) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    filters.wait_built("mx")
+    filters.kubectl("patch", "secret", "mx-keyring", "--type=merge", '--patch={"immutable":true}')
+    filters.look_again("mx")
+    condition = filters.wait_condition("mx", "Stalled", "True", "Conflict")
+    assert "Secret mx-keyring exists and was made immutable" in condition["message"]
+    filters.kubectl("delete", "secret", "mx-keyring")
+    filters.wait_condition("mx", "Stalled", "False")
 
 
 def test_a_key_secret_cannot_be_changed_by_accident(filters: Filters) -> None:
