@@ -2,11 +2,13 @@
 
 A candidate takes the Lease when its holder has not renewed it for the lease's duration, measured by the candidate's
 own clock from the moment it saw the last change (clocks of two nodes are never compared). A holder that cannot renew
-in time stops writing at once. On a graceful end the Lease is given back, so that the next one need not wait.
+in time stops writing at once. On a graceful end the Lease is given back, so that the next one need not wait, but not
+while a request of this process may still be under way.
 """
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,32 +36,52 @@ class Lease:
         self._renewed = float("-inf")
         self._seen: tuple[str, str] | None = None
         self._seen_at = float("-inf")
+        self._is_closed = self._is_kept = self._has_ended = False
+        self._talking = threading.Lock()
+        """One conversation about the Lease at a time: cancelling a task does not end the thread that it waits for."""
         self.held = asyncio.Event()
 
     def may_write(self) -> bool:
         """Tell whether the last renewal is recent enough; safe from any thread."""
-        return time.monotonic() < self._renewed + RENEW_DEADLINE_SECONDS
+        return self._is_fresh() and not self._is_closed
+
+    def close(self) -> None:
+        """Let no further write begin. The Lease is renewed until `run` is cancelled: a write may be under way."""
+        self._is_closed = True
+
+    def keep(self) -> None:
+        """Do not give the Lease back at the end: it runs out by itself, later than the write that is under way."""
+        self._is_kept = True
 
     async def run(self) -> None:
-        """Try for ever; on cancellation give the Lease back."""
+        """Try for ever; on cancellation give the Lease back. After that it is never taken again."""
         try:
             while True:
                 await asyncio.to_thread(self._try)
                 self._publish()
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
+            self._is_closed = self._has_ended = True
             self.held.clear()
             await asyncio.shield(asyncio.to_thread(self._release))
 
     def _publish(self) -> None:
-        if self.may_write() and not self.held.is_set():
+        if self._is_fresh() and not self.held.is_set():
             log.info("%s holds the Lease %s", self._identity, names.LEASE)
             self.held.set()
-        elif not self.may_write() and self.held.is_set():
+        elif not self._is_fresh() and self.held.is_set():
             log.warning("%s lost the Lease %s and stops writing", self._identity, names.LEASE)
             self.held.clear()
 
+    def _is_fresh(self) -> bool:
+        return time.monotonic() < self._renewed + RENEW_DEADLINE_SECONDS
+
     def _try(self) -> None:
+        with self._talking:
+            if not self._has_ended:
+                self._take_or_renew()
+
+    def _take_or_renew(self) -> None:
         started = time.monotonic()
         try:
             lease = self._cluster.get("Lease", self._namespace, names.LEASE)
@@ -94,9 +116,12 @@ class Lease:
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
     def _release(self) -> None:
-        if not self.may_write():
-            return
-        self._renewed = float("-inf")
+        with self._talking:
+            was_held, self._renewed = self._is_fresh(), float("-inf")
+            if was_held and not self._is_kept:
+                self._give_back()
+
+    def _give_back(self) -> None:
         try:
             lease = self._cluster.get("Lease", self._namespace, names.LEASE)
             if lease and (lease.get("spec") or {}).get("holderIdentity") == self._identity:
@@ -136,5 +161,5 @@ class FencedCluster:
     def _fenced(self, manifest: Manifest, verb: str) -> Cluster:
         if not self._may_write():
             name = str(manifest["metadata"].get("name", ""))
-            raise ClusterError(verb, manifest["kind"], name, 0, "this process does not hold the Lease")
+            raise ClusterError(verb, manifest["kind"], name, 0, "this process does not hold the Lease, or ends")
         return self._cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -214,6 +215,90 @@ def test_race_for_a_free_lease_has_one_winner(run: Run, monkeypatch: pytest.Monk
         assert not loser.may_write()
         for task in (winning, losing):
             await stop(task)
+
+    run(test)
+
+
+class Slow(MemoryCluster):
+    """A cluster that answers requests for the Lease only when it is told to; `asked` is set when one waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = threading.Event(), threading.Event()
+        self.answer.set()
+
+    @override
+    def get(self, kind: str, namespace: str, name: str) -> Any:
+        self.asked.set()
+        assert self.answer.wait(10)
+        return super().get(kind, namespace, name)
+
+
+@pytest.mark.parametrize("before", ["no Lease", "another's Lease, given back", "its own Lease"])
+def test_try_that_is_under_way_at_the_end_does_not_take_the_lease_back(
+    before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real threads: cancelling a task does not end the thread that it waits for."""
+    monkeypatch.setattr("mailfilter_operator.lease.RETRY_SECONDS", 0.01)
+    cluster = Slow()
+
+    async def end_during_a_try() -> Lease:
+        if before == "another's Lease, given back":
+            other, task = start(cluster, "other")
+            await asyncio.wait_for(other.held.wait(), 10)
+            await stop(task)
+        lease, task = start(cluster, "one")
+        if before == "its own Lease":
+            await asyncio.wait_for(lease.held.wait(), 10)
+        cluster.asked.clear()
+        cluster.answer.clear()
+        assert await asyncio.to_thread(cluster.asked.wait, 10)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert not lease.may_write()
+        cluster.answer.set()
+        await asyncio.wait([task], timeout=10)
+        return lease
+
+    lease = asyncio.run(end_during_a_try())  # returns when the threads have ended
+    assert not lease.may_write()
+    assert not lease.held.is_set()
+    assert spec_of(cluster)["holderIdentity"] == ""
+
+
+def test_lease_that_is_to_be_kept_is_held_without_writing_until_it_runs_out(run: Run) -> None:
+    """For a process that ends while a request of it is under way."""
+
+    async def test() -> None:
+        cluster = MemoryCluster()
+        first, holding = start(cluster, "one")
+        await asyncio.sleep(0.1)
+        second, waiting = start(cluster, "two")
+        first.close()
+        assert not first.may_write()
+        await asyncio.sleep(100)
+        assert not first.may_write()
+        assert spec_of(cluster)["holderIdentity"] == "one"
+        first.keep()
+        await stop(holding)
+        assert spec_of(cluster)["holderIdentity"] == "one"
+        await asyncio.sleep(LEASE_SECONDS - RETRY_SECONDS - 1)
+        assert not second.held.is_set()
+        await asyncio.sleep(2 * RETRY_SECONDS + 1)
+        assert second.held.is_set()
+        await stop(waiting)
+
+    run(test)
+
+
+def test_closed_lease_is_given_back(run: Run) -> None:
+    async def test() -> None:
+        cluster = MemoryCluster()
+        lease, task = start(cluster, "one")
+        await asyncio.sleep(0.1)
+        lease.close()
+        await stop(task)
+        assert spec_of(cluster)["holderIdentity"] == ""
 
     run(test)
 
