@@ -3,14 +3,19 @@
 cryptography releases the interpreter lock while it looks for primes (since 47), so two threads use two cores.
 """
 
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor, Future
+from itertools import islice
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mailfilter_operator.dkim.keys import ACTIVE, DkimKey, build_selector, read_public_der
 from mailfilter_operator.dkim.slots import KeyRequest
+
+AHEAD = 7
+"""Keys in the making beside the one that is waited for. All at once would make other MailFilters wait for them all."""
 
 _PUBLIC_EXPONENT = 65537
 
@@ -35,7 +40,27 @@ def generate_key(request: KeyRequest, now: str) -> DkimKey:
 
 
 def generate_keys(
-    requests: tuple[KeyRequest, ...], executor: Executor, clock: Callable[[], str]
-) -> tuple[DkimKey, ...]:
-    """Keys for all *requests*, made side by side."""
-    return tuple(executor.map(lambda request: generate_key(request, clock()), requests))
+    requests: Sequence[KeyRequest], executor: Executor, clock: Callable[[], str]
+) -> Generator[DkimKey, None, None]:
+    """Keys for *requests* in their order, each as soon as it is made, so that it can be stored before the next.
+
+    Lazy: nothing is made until the first is asked for; then a few are made side by side, ahead of what is asked for.
+    Those of another call are made in between. Whoever closes the iterator ends the making of the rest.
+    """
+
+    def make(request: KeyRequest) -> DkimKey:
+        return generate_key(request, clock())
+
+    waiting: deque[Future[DkimKey]] = deque()
+    remaining = iter(requests)
+    try:
+        while True:
+            for request in islice(remaining, 1 + AHEAD - len(waiting)):
+                waiting.append(executor.submit(make, request))
+            if not waiting:
+                return
+            yield waiting[0].result()
+            waiting.popleft()
+    finally:
+        for future in waiting:
+            future.cancel()
