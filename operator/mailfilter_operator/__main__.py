@@ -1,20 +1,25 @@
-"""Start the operator: settings, client, Lease, queue and workers, kopf's watches."""
+"""Start the operator: settings, client, health, Lease, queue and workers, kopf's watches. End it in good order."""
 
 import asyncio
 import logging
+import signal
 import sys
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import kopf
 
-from mailfilter_operator import handlers, names
+from mailfilter_operator import handlers, health, names
 from mailfilter_operator.cluster import connect
 from mailfilter_operator.errors import MailFilterError
 from mailfilter_operator.lease import FencedCluster, Lease
 from mailfilter_operator.reconcile import Operator, reconcile
 from mailfilter_operator.settings import Settings, read_settings
 from mailfilter_operator.workqueue import Key, WorkQueue
+
+PASS_END_SECONDS = 20.0
+"""A pass that runs at the end is waited for so long: as long as one request takes at most."""
 
 log = logging.getLogger(names.FIELD_MANAGER)
 
@@ -26,6 +31,8 @@ def now() -> str:
 
 async def run(settings: Settings) -> None:
     """Run until SIGTERM; then the Lease is given back. Raises what ended it otherwise."""
+    ending = asyncio.Event()
+    _end_at_signals(ending)
     cluster = connect(pool_size=settings.workers + 1)
     lease = Lease(cluster, settings.namespace, settings.identity)
     key_threads = ThreadPoolExecutor(settings.key_workers, "keygen")
@@ -42,41 +49,87 @@ async def run(settings: Settings) -> None:
         return await asyncio.get_running_loop().run_in_executor(passes, reconcile, operator, *key)
 
     queue = WorkQueue(look_at)
-    tasks = [asyncio.create_task(queue.run(lease.held)) for _ in range(settings.workers)]
-    tasks += [asyncio.create_task(lease.run()), asyncio.create_task(_watch(settings, queue))]
+    readiness = health.Readiness()
+    checks: dict[str, health.Check] = {
+        "/healthz": lambda: health.find_standstill(queue),
+        "/readyz": readiness.find_lack,
+    }
+    async with await health.serve("0.0.0.0", settings.health_port, checks):  # noqa: S104 - the kubelet is outside
+        # kopf looks once only which kinds there are, and nobody shall hold the Lease who cannot watch.
+        if await _before(ending, readiness.wait_watchable(cluster)):
+            await _work(settings, queue, lease, ending)
+    passes.shutdown(wait=False, cancel_futures=True)
+    key_threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _work(settings: Settings, queue: WorkQueue, lease: Lease, ending: asyncio.Event) -> None:
+    workers = [asyncio.create_task(queue.run(lease.held)) for _ in range(settings.workers)]
+    renewing = asyncio.create_task(lease.run())
+    watching = asyncio.create_task(_watch(settings, queue, ending))
+    stopped = asyncio.create_task(ending.wait())
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([stopped, renewing, watching, *workers], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             if not task.cancelled():  # kopf, when it ends, cancels what others wait for
                 task.result()
     finally:
-        for task in tasks:
+        await end(queue, workers, lease, renewing)
+        for task in (watching, stopped):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        passes.shutdown(wait=False, cancel_futures=True)
-        key_threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.gather(watching, stopped, return_exceptions=True)
 
 
-async def _watch(settings: Settings, queue: WorkQueue) -> None:
+async def end(
+    queue: WorkQueue, workers: Sequence[asyncio.Task[None]], lease: Lease, renewing: asyncio.Task[None]
+) -> None:
+    """Let no write begin, wait for the one that is under way, give the Lease back.
+
+    If a pass does not end in time the Lease is not given back: what it has sent may still arrive.
+    """
+    queue.stop()
+    lease.close()
+    _, running = await asyncio.wait(workers, timeout=PASS_END_SECONDS)
+    if running:
+        log.warning(
+            "%d passes have not ended within %.0f s: the Lease is not given back", len(running), PASS_END_SECONDS
+        )
+        lease.keep()
+    for task in (renewing, *running):
+        task.cancel()
+    await asyncio.gather(renewing, *running, return_exceptions=True)
+
+
+async def _before(ending: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Tell whether *work* has ended before *ending* was set; else it is cancelled. Raises what *work* raises."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(ending.wait())
+    done, pending = await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    if working in done:
+        working.result()
+    return not ending.is_set()
+
+
+def _end_at_signals(ending: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+
+
+async def _watch(settings: Settings, queue: WorkQueue, ending: asyncio.Event) -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, queue)
-    handlers.register_probe(registry, queue)
     kopf_settings = kopf.OperatorSettings()
     handlers.configure(kopf_settings, settings)
-    await kopf.operator(
-        registry=registry,
-        settings=kopf_settings,
-        standalone=True,
-        clusterwide=True,
-        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
-    )
+    ours = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(registry=registry, settings=kopf_settings, standalone=True, clusterwide=True)
+    _end_at_signals(ending)  # in place of kopf's: the watches end last
+    await kopf.run_tasks(tasks, ignored=ours)
 
 
 def main() -> int:
     """Exit status: 0 after SIGTERM, 1 for a wrong setting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("kopf", "aiohttp.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
         settings = read_settings()
     except MailFilterError as error:

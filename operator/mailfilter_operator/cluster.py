@@ -93,6 +93,12 @@ class KubernetesCluster:
         api_version = answer["apiVersion"]
         return [{"apiVersion": api_version, "kind": kind, **item} for item in answer.get("items") or ()]
 
+    def check_watch(self, kind: str) -> None:
+        """List objects of all namespaces, then watch them for a second. Raises ClusterError if either is refused."""
+        nothing = {"labelSelector": f"{names.GROUP}/watched=never"}
+        self._call("GET", kind, None, "", query={**nothing, "resourceVersion": "0"})  # of the API server's cache
+        self._call("GET", kind, None, "", query={**nothing, "watch": "true", "timeoutSeconds": "1"})
+
     def create(self, manifest: Manifest) -> Manifest:
         kind, namespace, _ = _identity(manifest)
         return self._call("POST", kind, namespace, "", manifest, _CREATE)
@@ -140,7 +146,7 @@ class KubernetesCluster:
         url = self._api.configuration.host + _path(kind, namespace, name)
         if query:
             url += "?" + urlencode(query)
-        label = f"{namespace}/{name}" if namespace else name
+        label = f"{namespace}/{name}" if namespace else name or "of all namespaces"
         try:
             response = self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT_SECONDS)
             content = response.read()

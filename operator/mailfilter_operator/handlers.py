@@ -1,5 +1,6 @@
 """Which event puts which key into the queue. Nothing else: events can be lost or doubled, a pass looks for itself."""
 
+import asyncio
 import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,32 +19,55 @@ _WATCHED = {
     "ServiceAccount": "serviceaccounts",
 }
 
+LISTED_SECONDS = 2.0
+"""A list of children has ended when none has come for so long."""
 
-LONGEST_WAIT_SECONDS = 300.0
-"""A pass ends within a minute even if every call of it times out; five of them in a row mean that nothing moves."""
+
+class _Events:
+    """What is done about each event."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
+        self._known: set[Key] = set()
+        self._listed: asyncio.TimerHandle | None = None
+
+    async def mailfilter_changed(self, namespace: str | None, name: str, **event: Any) -> None:
+        key = (str(namespace), name)
+        if event["type"] == "DELETED":
+            self._known.discard(key)
+        else:
+            self._known.add(key)
+        self._queue.add(key)
+
+    async def child_changed(self, namespace: str | None, meta: kopf.Meta, **event: Any) -> None:
+        for key in owners(str(namespace), meta):
+            self._queue.add(key)
+        if event["type"] is None:  # one of a list; all are looked at once, after its last
+            if self._listed:
+                self._listed.cancel()
+            self._listed = asyncio.get_running_loop().call_later(LISTED_SECONDS, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        for key in self._known:
+            self._queue.add(key)
 
 
 def register(registry: kopf.OperatorRegistry, queue: WorkQueue) -> None:
     """Watch MailFilters and what belongs to them.
 
-    A MailFilter that is listed again (start, or a watch that had to begin anew) is looked at again: kopf reports no
-    deletion of a child that happened while a watch was down.
+    A MailFilter that is listed again (start, or a watch that had to begin anew) is looked at again. When children are
+    listed again, all MailFilters are: kopf reports no deletion that happened while a watch was down. A kind of which
+    nothing is left causes no event at all; the regular look finds that.
     """
 
     def log_in(**context: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
 
-    async def mailfilter_changed(namespace: str | None, name: str, **_: Any) -> None:
-        queue.add((str(namespace), name))
-
-    async def child_changed(namespace: str | None, meta: kopf.Meta, **_: Any) -> None:
-        for key in owners(str(namespace), meta):
-            queue.add(key)
-
+    events = _Events(queue)
     kopf.on.login(registry=registry)(log_in)
-    kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)(mailfilter_changed)
+    kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)(events.mailfilter_changed)
     for kind in OWNED_KINDS:
-        kopf.on.event(_WATCHED[kind], registry=registry)(child_changed)
+        kopf.on.event(_WATCHED[kind], registry=registry)(events.child_changed)
 
 
 def owners(namespace: str, meta: Mapping[str, Any]) -> Iterable[Key]:
@@ -73,14 +97,3 @@ def configure(settings: kopf.OperatorSettings, own: Settings) -> None:
     settings.process.ultimate_exiting_timeout = 10
     for plural in _WATCHED.values():
         settings.watching.label_selectors[plural] = selector
-
-
-def register_probe(registry: kopf.OperatorRegistry, queue: WorkQueue) -> None:
-    """Liveness at /healthz: fails when a key that is due has waited for a worker for too long."""
-
-    async def queue_moves(**_: Any) -> float:
-        if queue.overdue_seconds > LONGEST_WAIT_SECONDS:
-            raise kopf.PermanentError(f"a MailFilter has waited {queue.overdue_seconds:.0f} s for a worker")
-        return queue.overdue_seconds
-
-    kopf.on.probe(id="overdue-seconds", registry=registry)(queue_moves)

@@ -123,7 +123,7 @@ def test_operator_pod_is_told_what_it_reads() -> None:
     (container,) = operator_pod()["containers"]
 
     assert {variable["name"] for variable in container["env"]} == {"MAILFILTER_IMAGE", "POD_NAMESPACE", "POD_NAME"}
-    assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "health"}
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
 
 

@@ -32,6 +32,7 @@ class Api:
         self.answer: tuple[int, Any] = (200, LIVE)
         self.request: tuple[str, str, dict[str, str]] = ("", "", {})
         self.body: Any = None
+        self.refuses_watch = False
         self.headers: dict[str, str] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         configuration = client.Configuration(host=f"http://127.0.0.1:{self.server.server_port}")
@@ -49,6 +50,8 @@ class Api:
                 api.request, api.headers = (self.command, url.path, query), dict(self.headers)
                 api.body = json.loads(body) if body else None
                 status, content = api.answer
+                if api.refuses_watch and "watch" in query:
+                    status, content = 403, {"message": "because"}
                 text = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
@@ -111,6 +114,23 @@ def test_items_of_a_list_say_what_they_are(api: Api) -> None:
     api.answer = (200, {"apiVersion": "v1", "kind": "ConfigMapList", "items": None})
     assert api.cluster.list_objects("ConfigMap") == []
     assert api.request == ("GET", "/api/v1/configmaps", {})
+
+
+def test_kind_is_listed_and_watched_for_a_second_to_see_whether_that_is_allowed(api: Api) -> None:
+    api.answer = (200, b"")
+
+    api.cluster.check_watch("ConfigMap")
+    method, path, query = api.request
+    assert (method, path, query["watch"], query["timeoutSeconds"]) == ("GET", "/api/v1/configmaps", "true", "1")
+    assert query["labelSelector"].startswith("mailfilter.dev/")
+
+
+def test_kind_that_may_not_be_watched_is_an_error(api: Api) -> None:
+    api.refuses_watch = True
+
+    with pytest.raises(ClusterError, match=r"^GET ConfigMap of all namespaces: the API server answered 403: because$"):
+        api.cluster.check_watch("ConfigMap")
+    assert api.request[2]["watch"] == "true"
 
 
 @pytest.mark.parametrize(

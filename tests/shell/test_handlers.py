@@ -9,6 +9,7 @@ from typing import Any
 
 import kopf
 import pytest
+from tests.shell import virtual_time
 from tests.unit import samples
 from typing_extensions import override
 
@@ -16,6 +17,7 @@ from mailfilter_operator import handlers, names
 from mailfilter_operator.settings import read_settings
 from mailfilter_operator.workqueue import Key, WorkQueue
 
+PLURALS = ("mailfilters", "configmaps", "deployments", "serviceaccounts", "services")
 OWNER = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": "mx", "uid": "x", "controller": True}
 
 
@@ -50,16 +52,65 @@ def test_every_kind_that_is_pruned_is_watched_with_the_mailfilter_and_nothing_el
 
 
 def test_events_put_mailfilters_into_the_queue_and_wait_for_nothing() -> None:
-    queue, registry = Queue(), kopf.OperatorRegistry()
-    handlers.register(registry, queue)
-    for handler in registry._watching.get_all_handlers():  # noqa: SLF001 - kopf has no public list
-        assert handler.selector
-        plural = handler.selector.plural or handler.selector.any_name
-        meta = {"labels": names.labels(f"of-{plural}", "filter")}
-        asyncio.run(handler.fn(namespace="mail", name=plural, meta=meta, type="ADDED"))  # type: ignore[arg-type, call-arg]
+    queue, events = Queue(), Events()
+    handlers.register(events.registry, queue)
+    for plural in PLURALS:
+        asyncio.run(events.send(plural, "ADDED", f"of-{plural}"))
 
     children = [("mail", f"of-{plural}") for plural in ("configmaps", "deployments", "serviceaccounts", "services")]
-    assert sorted(queue.added) == [("mail", "mailfilters"), *children]
+    assert queue.added[0] == ("mail", "of-mailfilters")
+    assert sorted(queue.added[1:]) == children
+
+
+@pytest.mark.parametrize("plural", [plural for plural in PLURALS if plural != names.PLURAL])
+def test_every_mailfilter_is_looked_at_after_children_were_listed_anew(
+    plural: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was deleted while nobody watched causes no event, and is in no list."""
+
+    async def test() -> None:
+        queue, events = Queue(), Events()
+        handlers.register(events.registry, queue)
+        for name in ("a", "b", "gone"):
+            await events.send(names.PLURAL, None, name)
+        await events.send(names.PLURAL, "DELETED", "gone")
+        queue.added.clear()
+        await events.send(plural, None, "a")
+        assert queue.added == [("mail", "a")]
+        await asyncio.sleep(handlers.LISTED_SECONDS + 0.1)
+        assert sorted(queue.added[1:]) == [("mail", "a"), ("mail", "b")]
+
+    virtual_time.run(monkeypatch, test)
+
+
+@pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", "DELETED"])
+def test_change_of_a_child_is_the_business_of_its_mailfilter_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        queue, events = Queue(), Events()
+        handlers.register(events.registry, queue)
+        await events.send(names.PLURAL, None, "b")
+        queue.added.clear()
+        await events.send("configmaps", kind, "a")
+        await asyncio.sleep(100)
+        assert queue.added == [("mail", "a")]
+
+    virtual_time.run(monkeypatch, test)
+
+
+def test_list_of_many_children_is_one_reason_to_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        queue, events = Queue(), Events()
+        handlers.register(events.registry, queue)
+        for number in range(500):
+            await events.send(names.PLURAL, None, f"m{number}")
+        queue.added.clear()
+        for number in range(500):
+            await events.send("configmaps", None, f"m{number}")
+            await asyncio.sleep(handlers.LISTED_SECONDS / 100)
+        await asyncio.sleep(100)
+        assert len(queue.added) == 500 + 500
+
+    virtual_time.run(monkeypatch, test)
 
 
 def test_kopf_writes_nothing_and_never_gives_up() -> None:
@@ -76,18 +127,21 @@ def test_kopf_writes_nothing_and_never_gives_up() -> None:
     assert settings.watching.client_timeout > settings.watching.server_timeout
 
 
-def test_probe_fails_when_a_mailfilter_waits_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    queue, registry = WorkQueue(_never), kopf.OperatorRegistry()
-    handlers.register_probe(registry, queue)
-    (probe,) = registry._activities.get_all_handlers()  # noqa: SLF001 - kopf has no public list
+class Events:
+    """Tells the handlers of `registry` what happened, as kopf does."""
 
-    def ask(seconds: float) -> Any:
-        monkeypatch.setattr(WorkQueue, "overdue_seconds", seconds)
-        return asyncio.run(probe.fn())  # type: ignore[arg-type, call-arg]
+    def __init__(self) -> None:
+        self.registry = kopf.OperatorRegistry()
 
-    assert ask(handlers.LONGEST_WAIT_SECONDS - 1) == handlers.LONGEST_WAIT_SECONDS - 1
-    with pytest.raises(kopf.PermanentError, match="has waited 301 s for a worker"):
-        ask(handlers.LONGEST_WAIT_SECONDS + 1)
+    async def send(self, plural: str, kind: str | None, mailfilter: str) -> None:
+        """Send an event of the type *kind* about a MailFilter or a child of it."""
+        (handler,) = (
+            handler
+            for handler in self.registry._watching.get_all_handlers()  # noqa: SLF001 - kopf has no public list
+            if handler.selector and plural in (handler.selector.plural, handler.selector.any_name)
+        )
+        meta = {"labels": names.labels(mailfilter, "filter")}
+        await handler.fn(namespace="mail", name=mailfilter, meta=meta, type=kind)  # type: ignore[arg-type, call-arg, misc]
 
 
 class Queue(WorkQueue):
