@@ -2,7 +2,8 @@
 -- * A message larger than options.max_message is refused with a reply that names the limit. (rspamd itself only stops
 --   reading it, and goes on to judge what it read.)
 -- * A message that is about to be accepted must have been scanned: ClamAV has answered "OK" or a finding of its own
---   decided. Without this, anything that keeps the antivirus rule from running lets the message through.
+--   decided. Without this, anything that keeps the antivirus rule from running, a missing antivirus.conf too, lets the
+--   message through.
 --
 -- Section `mailfilter` of the configuration: require_scan = false switches the second rule off.
 
@@ -15,7 +16,6 @@ local rspamd_logger = require 'rspamd_logger'
 
 local settings = rspamd_config:get_all_opt(N) or {}
 local options = rspamd_config:get_all_opt('options') or {}
-local antivirus = rspamd_config:get_all_opt('antivirus') or {}
 local limit = tonumber(options.max_message)
 
 if limit and limit > 0 then
@@ -35,7 +35,7 @@ if limit and limit > 0 then
   })
 end
 
-if settings.require_scan ~= false and type(antivirus.clamav) == 'table' then
+if settings.require_scan ~= false then
   rspamd_config:register_symbol({
     name = 'MAILFILTER_UNSCANNED',
     type = 'postfilter',

@@ -7,7 +7,10 @@ from collections.abc import Callable
 import pytest
 from tests.image.rootfs import archive, rootfs, run_in_rootfs
 
-ENTRY_POINTS = {"rspamd", "clamd", "freshclam", "probe-rspamd", "probe-clamd", "take-config", "fetched-database"}
+ENTRY_POINTS = {
+    *("rspamd", "clamd", "freshclam"),
+    *("probe-rspamd", "probe-clamd", "drain-clamd", "take-config", "fetched-database"),
+}
 
 
 @pytest.mark.parametrize(
