@@ -18,6 +18,7 @@ KINDS: tuple[Callable[[], EmailMessage], ...] = (
     messages.clean,
     messages.with_eicar_body,
     messages.with_eicar_zip,
+    messages.with_marker,
 )
 
 BOTH_WAYS = ("service", "pod")
@@ -34,7 +35,7 @@ class Sent:
 
 
 def send_for(system: MailSystem, seconds: float, *, ways: Sequence[str] = BOTH_WAYS) -> list[Sent]:
-    """Send clean mail and EICAR for *seconds* by each way: through the Service, straight to the pod."""
+    """Send clean mail and viruses for *seconds* by each way: through the Service, straight to the pod."""
     started = time.monotonic()
 
     def stream(way: str, write: Callable[[], EmailMessage]) -> list[Sent]:
