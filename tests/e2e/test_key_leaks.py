@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.demo.installation import OPERATOR_NAMESPACE
-from tests.e2e import leaks
+from tests.e2e import changes, leaks, plants
 from tests.mail import messages
 from tests.mail.kubectl import Kubectl, KubectlError
 from tests.mail.system import MailSystem
@@ -32,12 +33,32 @@ def keys(system: MailSystem) -> list[bytes]:
     return found
 
 
-def test_no_key_is_seen_outside_secrets(system: MailSystem, keys: list[bytes], figure: Callable[[str], None]) -> None:
-    message = messages.clean(messages.ALICE, messages.DAVE)
-    assert system.submit(message, messages.ALICE).accepted
-    texts = {**_objects(system.kubectl), **_logs(system)}
+@pytest.fixture
+def talkative(system: MailSystem) -> Iterator[MailSystem]:
+    """Provide the mail system with a filter that logs all it can."""
+    try:
+        changes.change(system, {"logging": {"level": "Debug"}})
+        yield system
+    finally:
+        changes.patch_spec(system, {"logging": None})
+        changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+
+
+def test_no_key_is_seen_outside_secrets(
+    talkative: MailSystem, keys: list[bytes], figure: Callable[[str], None]
+) -> None:
+    """Also in what a filter logs that loads keys and signs at level Debug."""
+    system = talkative
+    for user in (messages.ALICE, messages.CAROL):
+        assert system.submit(messages.clean(user, messages.DAVE), user).accepted
+    logs = _logs(system)
+    (pod,) = system.filter_pods()
+    for container in ("rspamd", "clamd", "freshclam"):
+        assert logs[_log_name(system.namespace, pod["metadata"]["name"], container)]
+    assert any(name.startswith(f"log {OPERATOR_NAMESPACE}/") and text for name, text in logs.items())
+    assert "dkim" in logs[_log_name(system.namespace, pod["metadata"]["name"], "rspamd")], "the level is not Debug"
+    texts = {**_objects(system.kubectl), **logs}
     assert any(name.startswith("configmaps") for name in texts)
-    assert any("operator" in name and name.startswith("log") and text for name, text in texts.items())
     pieces = leaks.pieces(keys)
     size = sum(map(len, texts.values()))
     figure(f"{len(pieces)} pieces of private keys searched in {len(texts)} texts of {size} characters")
@@ -61,6 +82,29 @@ def test_planted_leaks_are_found(system: MailSystem, keys: list[bytes]) -> None:
         assert set(found) == {f"configmaps {system.namespace}/{name}" for name in planted}
     finally:
         system.kubectl.run("delete", "configmap", namespace, *planted)
+
+
+def test_planted_leaks_are_found_wherever_text_can_be(system: MailSystem, keys: list[bytes]) -> None:
+    """In an Event, in annotations of the MailFilter and of a child, in the status of a pod, in a container's log."""
+    leak = f"key: {_encoded(leaks.private_numbers(keys[0])[0][100:140], 1, 1)}"
+    (pod,) = system.filter_pods()
+    filter_pod = pod["metadata"]["name"]
+    expected = {
+        f"events {system.namespace}/planted",
+        f"mailfilters.mailfilter.dev {system.namespace}/{system.name}",
+        f"services {system.namespace}/{system.name}",
+        f"pods {system.namespace}/{filter_pod}",
+        _log_name(system.namespace, "planted", "first"),
+        _log_name(system.namespace, "planted", "second"),
+    }
+    try:
+        plants.plant(system, filter_pod, leak)
+        texts = {**_objects(system.kubectl), **_logs(system)}
+        found = set(leaks.find_leaks(leaks.pieces(keys), texts))
+        # Events are listed under both of their groups.
+        assert found - {f"events.events.k8s.io {system.namespace}/planted"} == expected
+    finally:
+        plants.remove(system, filter_pod)
 
 
 def _encoded(content: bytes, before: int, times: int) -> str:
@@ -97,21 +141,26 @@ def _logs(system: MailSystem) -> dict[str, str]:
         for pod in system.kubectl.items("pods", f"--namespace={namespace}"):
             spec = pod["spec"]
             for container in spec["containers"] + spec.get("initContainers", []):
-                target = (pod["metadata"]["name"], container["name"])
-                for previous in ("false", "true"):
-                    texts[f"log {target} previous={previous}"] = _log(system.kubectl, namespace, target, previous)
+                arguments = (f"--namespace={namespace}", pod["metadata"]["name"], f"--container={container['name']}")
+                name = _log_name(namespace, pod["metadata"]["name"], container["name"])
+                texts[name] = _current_log(system.kubectl, arguments)
+                # A container without an earlier run has no previous log.
+                with contextlib.suppress(KubectlError):
+                    texts[f"{name} previous"] = system.kubectl.run("logs", "--previous", *arguments)
     return texts
 
 
-def _log(kubectl: Kubectl, namespace: str, target: tuple[str, str], previous: str) -> str:
-    """Return one log; a container without an earlier run has no previous one."""
+def _log_name(namespace: str, pod: str, container: str) -> str:
+    return f"log {namespace}/{pod} {container}"
+
+
+def _current_log(kubectl: Kubectl, arguments: tuple[str, str, str]) -> str:
+    """Return the log of a container's present run; raises KubectlError unless its pod has gone meanwhile."""
     try:
-        return kubectl.run(
-            "logs",
-            f"--namespace={namespace}",
-            target[0],
-            f"--container={target[1]}",
-            f"--previous={previous}",
-        )
+        return kubectl.run("logs", *arguments)
     except KubectlError:
+        namespace, pod, _ = arguments
+        found = kubectl.output("get", "pod", pod, namespace, "--ignore-not-found", "--output=json")
+        if found and "deletionTimestamp" not in json.loads(found)["metadata"]:
+            raise
         return ""
