@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,15 +38,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def installed(node: Connection) -> MailSystem:
+def demo(node: Connection) -> subprocess.CompletedProcess[str]:
+    """Run the demo as `make demo` does: it puts everything in place that the tests need; return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.demo"],
+        cwd=installation.ROOT,
+        env={**os.environ, "KUBECONFIG": str(node.kubeconfig)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="session")
+def installed(node: Connection, demo: subprocess.CompletedProcess[str]) -> MailSystem:
     """Provide the mail system with operator and MailFilter in place, zones loaded from its status."""
-    system = mail_system.start(Kubectl(str(node.kubeconfig)))
-    installation.install_operator(system)
-    system.kubectl.apply_files([installation.MAILFILTER])
-    installation.wait_ready(system)
-    installation.wait_records(system)
-    system.publish_records()
-    return system
+    print(demo.stdout)
+    return mail_system.connect(Kubectl(str(node.kubeconfig)))
 
 
 @pytest.fixture

@@ -81,10 +81,16 @@ def start(kubectl: Kubectl) -> MailSystem:
     kubectl.apply_files([MANIFESTS / name for name in ("postfix.yaml", "bind.yaml", "signatures.yaml")])
     for namespace, workload in (("mail-test", "postfix"), ("mail-test", "bind"), ("mail", "signatures")):
         kubectl.wait_rolled_out(namespace, f"deployment/{workload}")
-    address: str = kubectl.get("service", "postfix", "--namespace=mail-test")["spec"]["clusterIP"]
+    system = connect(kubectl)
     # kube-proxy follows the pods' readiness with a delay of its own.
-    eventually(lambda: _answers(address, 25), within_seconds=30, what="Postfix at its Service's address")
+    eventually(lambda: _answers(system.address, 25), within_seconds=30, what="Postfix at its Service's address")
     eventually(lambda: _answers(zones.NAMESERVER, 53), within_seconds=30, what="BIND at its Service's address")
+    return system
+
+
+def connect(kubectl: Kubectl) -> MailSystem:
+    """Return the mail system that `start` has started."""
+    address: str = kubectl.get("service", "postfix", "--namespace=mail-test")["spec"]["clusterIP"]
     return MailSystem(kubectl, address)
 
 
