@@ -35,8 +35,15 @@ def test_what_is_planted_in_a_configmap_never_serves(
             system.point_at_pod()
             _wait_seen(system, planted)
             traffic.assert_all_deferred(traffic.send_for(system, 10))
+    repaired = ("get", "configmap", f"{system.name}-metrics", f"--namespace={system.namespace}", "--output=json")
+    eventually(
+        lambda: json.loads(system.kubectl.run(*repaired))["data"][FILE] != PERMISSIVE,
+        within_seconds=60,
+        what="the ConfigMap repaired",
+    )
+    _look(system)
     seconds = traffic.wait_filtering(system, within_seconds=150)
-    figure(f"planted configuration repaired by the operator: mail flows after {seconds:.1f} s")
+    figure(f"planted configuration repaired by the operator and seen by the kubelet: mail flows after {seconds:.1f} s")
 
 
 def _plant(system: MailSystem, text: str) -> None:
@@ -53,12 +60,17 @@ def _plant(system: MailSystem, text: str) -> None:
 def _wait_seen(system: MailSystem, text: str) -> None:
     """Return when the rspamd container has *text* before it, as a candidate."""
     (pod,) = system.filter_pods()
-    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-    # A changed annotation makes the kubelet look at the pod, and so at its volumes, at once.
-    look = f"example.com/look={time.monotonic()}"
-    system.kubectl.run("annotate", "pod", name, f"--namespace={system.namespace}", "--overwrite", look)
-    candidate = processes.root_of(uid, "rspamd") / "etc/mailfilter/candidate" / FILE
+    _look(system)
+    candidate = processes.root_of(pod["metadata"]["uid"], "rspamd") / "etc/mailfilter/candidate" / FILE
     eventually(lambda: candidate.read_text() == text, within_seconds=90, what="the planted file in the container")
+
+
+def _look(system: MailSystem) -> None:
+    """Make the kubelet look at the pod, and so at its volumes, at once: a changed annotation does."""
+    (pod,) = system.filter_pods()
+    look = f"example.com/look={time.monotonic()}"
+    name = pod["metadata"]["name"]
+    system.kubectl.run("annotate", "pod", name, f"--namespace={system.namespace}", "--overwrite", look)
 
 
 def _delete_pods(system: MailSystem) -> None:
