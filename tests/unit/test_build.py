@@ -146,12 +146,13 @@ def test_pod_has_no_api_token_and_no_service_variables() -> None:
 def test_ending_pod_has_time_for_the_longest_scan(size: int) -> None:
     valid = samples.valid(**samples.scanning(size))
     pod = pod_of(valid)
-    waits = [container["lifecycle"]["preStop"]["sleep"]["seconds"] for container in pod["containers"]]
+    rspamd, clamd = (container["lifecycle"]["preStop"] for container in pod["containers"])
 
-    assert pod["terminationGracePeriodSeconds"] > max(waits) + valid.limits.task_timeout
+    assert pod["terminationGracePeriodSeconds"] > rspamd["sleep"]["seconds"] + valid.limits.task_timeout
+    assert clamd == {"exec": {"command": [f"{names.PROGRAMS}/drain-clamd"]}}
 
 
-QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["2100Mi", "3Gi", "9000M", None]}
+QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["2300Mi", "3Gi", "9000M", None]}
 RESOURCES = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in QUANTITIES.items()})
 BOTH = st.fixed_dictionaries({"requests": RESOURCES, "limits": RESOURCES})
 

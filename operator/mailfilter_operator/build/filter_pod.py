@@ -16,6 +16,9 @@ _READ_BY_GROUP = 0o440
 _DRAIN_SECONDS = 5
 """How long a pod that ends goes on taking mail, so that every node has taken it out of the Service."""
 
+_SCANS_AT_ONCE = 8
+"""Scans of the greatest size for which there is room on the disk at one time."""
+
 _PROBE = {"periodSeconds": 3, "timeoutSeconds": 3, "failureThreshold": 2}
 """Two failures of at most 3 s each, 3 s apart: not ready within 15 s of clamd or rspamd going down or hanging."""
 
@@ -103,8 +106,14 @@ def _build_clamd(valid: ValidMailFilter) -> dict[str, Any]:
     return {
         **_build_container(valid, "clamd"),
         "readinessProbe": {"exec": {"command": [f"{names.PROGRAMS}/probe-clamd"]}, **_PROBE},
-        # rspamd drains first: a scanner that ends with it would fail the mails that it still holds.
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2 * _DRAIN_SECONDS}}},
+        "livenessProbe": {
+            "exec": {"command": [f"{names.PROGRAMS}/probe-clamd", "alive"]},
+            "periodSeconds": 30,
+            "timeoutSeconds": 15,
+            "failureThreshold": 6,
+        },
+        # rspamd drains first: a scanner that ends before it would fail the mails that it still holds.
+        "lifecycle": {"preStop": {"exec": {"command": [f"{names.PROGRAMS}/drain-clamd"]}}},
         "volumeMounts": [
             _mount("candidate-clamav", names.CANDIDATE_DIRECTORY, read_only=True),
             _mount("clamd-accepted", names.ACCEPTED_DIRECTORY),
@@ -200,8 +209,14 @@ def _build_volumes(valid: ValidMailFilter) -> list[dict[str, Any]]:
         _projected("candidate", everything),
         _projected("candidate-clamav", without_keys),
         *(_memory(f"{name}-accepted") for name in ("rspamd", "clamd", "freshclam")),
-        *(_directory(name) for name in ("clamd", "rspamd-state", "rspamd-tmp", "clamd-tmp", "freshclam-tmp")),
-        _directory("signatures"),
+        _directory("clamd", "16Mi"),
+        _directory("rspamd-state", "1Gi"),
+        _directory("rspamd-tmp", "1Gi"),
+        # What a scan unpacks is bounded by MaxScanSize; a node's disk is not for archives that strangers send.
+        _directory("clamd-tmp", str(_SCANS_AT_ONCE * valid.limits.max_scan)),
+        _directory("freshclam-tmp", "1Gi"),
+        # All signatures take 0.4 GiB, and an update a second copy.
+        _directory("signatures", "4Gi"),
     ]
 
 
@@ -214,8 +229,8 @@ def _memory(name: str) -> dict[str, Any]:
     return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": "32Mi"}}
 
 
-def _directory(name: str) -> dict[str, Any]:
-    return {"name": name, "emptyDir": {}}
+def _directory(name: str, size_limit: str) -> dict[str, Any]:
+    return {"name": name, "emptyDir": {"sizeLimit": size_limit}}
 
 
 def _mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
