@@ -52,7 +52,9 @@ def test_a_field_inside_a_container_is_found_by_the_containers_name() -> None:
 
 
 def test_a_wanted_field_is_not_removed_whoever_set_it() -> None:
-    fields = {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}}}}
+    fields: dict[str, Any] = {
+        "f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}}}
+    }
 
     assert find_foreign_fields(DEPLOYMENT, with_entry(DEPLOYMENT, fields)) == []
 
