@@ -20,7 +20,7 @@ RECORD = {"zoneLine": 'mf._domainkey.example.com. 3600 IN TXT "v=DKIM1"'}
 
 
 def row(name: str, check: Callable[[Any], Outcome]) -> Row:
-    return Row(name, f"row {name}", "what it promises", check)
+    return Row(f"row {name}", "what it promises", check)
 
 
 def fail(_system: object) -> Outcome:
