@@ -54,7 +54,7 @@ async def run(settings: Settings) -> None:
         "/healthz": lambda: health.find_standstill(queue),
         "/readyz": readiness.find_lack,
     }
-    async with await health.serve("0.0.0.0", settings.health_port, checks):  # noqa: S104 - the kubelet is outside
+    async with health.serve("0.0.0.0", settings.health_port, checks):  # noqa: S104 - the kubelet is outside
         # kopf looks once only which kinds there are, and nobody shall hold the Lease who cannot watch.
         if await _before(ending, readiness.wait_watchable(cluster)):
             await _work(settings, queue, lease, ending)

@@ -4,9 +4,12 @@ The server runs in the event loop, so that a loop that hangs does not answer. ko
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
+
+from aiohttp import web
 
 from mailfilter_operator import names
 from mailfilter_operator.build import OWNED_KINDS
@@ -21,7 +24,6 @@ LONGEST_PASS_SECONDS = 1800.0
 one or a busy node; and three further passes may do the same at the same time. A pass that waits for ever blocks one of
 four workers for as long."""
 
-REQUEST_SECONDS = 5.0
 RETRY_SECONDS = 2.0
 
 Check = Callable[[], str | None]
@@ -82,32 +84,24 @@ async def _check_all(cluster: Watchable) -> None:
             raise found  # always the first of several, so that it is said once
 
 
-async def serve(host: str, port: int, checks: Mapping[str, Check]) -> asyncio.Server:
-    """Answer GET and HEAD of the paths of *checks* with 200, or 503 and the sentence."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_answer(head, checks))
-                await writer.drain()
-        except (TimeoutError, EOFError, asyncio.LimitOverrunError, ConnectionError):
-            pass  # whoever does not ask gets no answer
-        finally:
-            writer.close()
-
-    return await asyncio.start_server(answer, host, port)
+@contextlib.asynccontextmanager
+async def serve(host: str, port: int, checks: Mapping[str, Check]) -> AsyncIterator[int]:
+    """Answer GET of the paths of *checks* with 200, or 503 and the sentence, as long as the block lasts; the port."""
+    application = web.Application()
+    for path, check in checks.items():
+        application.router.add_get(path, _answer(check))
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
 
 
-def _answer(head: bytes, checks: Mapping[str, Check]) -> bytes:
-    method, _, rest = head.decode("latin-1").partition(" ")
-    path = rest.partition(" ")[0].partition("?")[0]
-    if method not in ("GET", "HEAD") or path not in checks:
-        status, text = "404 Not Found", "not found"
-    else:
-        complaint = checks[path]()
-        status, text = ("503 Service Unavailable", complaint) if complaint else ("200 OK", "ok")
-    body = f"{text}\n".encode()
-    lines = ("Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}", "Connection: close")
-    answer = f"HTTP/1.1 {status}\r\n" + "".join(f"{line}\r\n" for line in lines) + "\r\n"
-    return answer.encode() + (b"" if method == "HEAD" else body)
+def _answer(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        complaint = check()
+        return web.Response(status=503 if complaint else 200, text=f"{complaint or 'ok'}\n")
+
+    return answer
