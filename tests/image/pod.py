@@ -27,7 +27,7 @@ def example_files() -> dict[str, str]:
 def write_candidate(directory: Path, files: Mapping[str, str], wanted: str | None = None) -> str:
     """Lays files out as the projected volume does, replacing what was there; returns the manifest's hash.
 
-    Files below keys/ count as from a Secret. wanted is the hash that the pod's annotation asks for, by default the
+    Files below keys/ come from a Secret, under their own names. wanted is the hash that the pod's annotation asks for, by default the
     right one.
     """
     generation = directory / f"..{time.monotonic_ns()}"
@@ -37,7 +37,7 @@ def write_candidate(directory: Path, files: Mapping[str, str], wanted: str | Non
         secret = path.startswith("keys/")
         key = path.removeprefix("keys/") if secret else path.replace("/", "_")
         (generation / key).write_text(content)
-        digest = "-" if secret else hashlib.sha256(content.encode()).hexdigest()
+        digest = hashlib.sha256(content.encode()).hexdigest()
         lines.append(f"{digest}  {key}  {path}\n")
     manifest = "".join(lines)
     (generation / "manifest").write_text(manifest)

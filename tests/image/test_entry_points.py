@@ -58,7 +58,7 @@ def test_clamav_containers_take_only_their_files(pod: Pod) -> None:
         ),
         (
             lambda pod: (pod.candidate / "..data/example.com.mf1.key").write_text(""),
-            "example.com.mf1.key is empty",
+            "example.com.mf1.key does not have the hash",
         ),
     ],
     ids=["annotation", "no annotation", "no manifest", "missing file", "planted file", "empty key"],
