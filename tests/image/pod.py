@@ -27,8 +27,8 @@ def example_files() -> dict[str, str]:
 def write_candidate(directory: Path, files: Mapping[str, str], wanted: str | None = None) -> str:
     """Lays files out as the projected volume does, replacing what was there; returns the manifest's hash.
 
-    Files below keys/ come from a Secret, under their own names. wanted is the hash that the pod's annotation asks for, by default the
-    right one.
+    Files below keys/ come from a Secret, under their own names. wanted is the hash that the pod's annotation asks for,
+    by default the right one.
     """
     generation = directory / f"..{time.monotonic_ns()}"
     generation.mkdir(parents=True)
