@@ -90,7 +90,7 @@ async def serve(host: str, port: int, checks: Mapping[str, Check]) -> AsyncItera
     application = web.Application()
     for path, check in checks.items():
         application.router.add_get(path, _answer(check))
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     try:

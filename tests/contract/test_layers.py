@@ -93,6 +93,18 @@ def test_every_contract_finds_an_import_that_breaks_it(tmp_path: Path) -> None:
     assert [contract for contract in VIOLATIONS if f"{contract} BROKEN" not in printed] == [], printed
 
 
+def test_every_module_has_a_layer_and_the_core_is_all_that_is_below_the_shell() -> None:
+    """A module that no contract names would be free to do I/O in the core."""
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layered, core = settings["contracts"][:2]
+    layers = [{name.strip().rpartition(".")[2] for name in layer.split("|")} for layer in layered["layers"]]
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    lowest_of_the_shell = next(index for index, layer in enumerate(layers) if "cluster" in layer)
+
+    assert set.union(*layers) == modules - {"__init__"}
+    assert {name.rpartition(".")[2] for name in core["source_modules"]} == set.union(*layers[lowest_of_the_shell + 1 :])
+
+
 def test_modules_are_short() -> None:
     found = {str(path.relative_to(CHECKOUT)): lines(path) for path in python_files()}
 
