@@ -186,7 +186,7 @@ def _parse_object(cls: type[T], value: Any, path: str) -> T:
     if not isinstance(value, Mapping):
         raise InvalidSpec(path, "must be an object")
     hints = get_type_hints(cls)
-    known = {camel_case(field.name): field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {camel_case(field.name): field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # a dataclass
     for name in value:
         if name not in known:
             raise InvalidSpec(f"{path}.{name}", "is not a field of this release; remove it")
@@ -201,7 +201,7 @@ def _parse_object(cls: type[T], value: Any, path: str) -> T:
 
 def _parse_value(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        return _parse_object(hint, value, path)  # type: ignore[arg-type]
+        return _parse_object(hint, value, path)  # type: ignore[arg-type]  # is_dataclass takes instances too
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise InvalidSpec(path, "must be a list")
