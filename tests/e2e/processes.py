@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -77,11 +78,13 @@ def kept_under(pod_uid: str, program: str, number: signal.Signals) -> Iterator[N
 
 
 def empty_directory(path: Path) -> list[str]:
-    """Remove all files in *path*; return their names."""
+    """Remove all that is in *path*, directories too; return the names of the files that lay in it."""
     names = []
     for entry in path.iterdir():
-        if not entry.is_dir():
-            entry.unlink()
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)  # freshclam may write there meanwhile
+        else:
+            entry.unlink(missing_ok=True)
             names.append(entry.name)
     return names
 

@@ -134,10 +134,11 @@ def test_clamd_ends_at_once_while_it_waits_for_a_database(pod: Pod) -> None:
 
 def test_freshclam_ends_at_once_while_a_server_does_not_answer(pod: Pod) -> None:
     write_candidate(pod.candidate, files())
-    silent = "import socket, time; s = socket.create_server(('127.0.0.1', 8080)); time.sleep(600)"
-    pod.start_outside("silent", "python3", "-c", silent)
+    listen = "import socket, time; server = socket.create_server(('127.0.0.1', 8080))"
+    silent = f"{listen}; asked = server.accept(); print('asked', flush=True); time.sleep(600)"
+    server = pod.start_outside("silent", "python3", "-c", silent)
     container = pod.start("freshclam")
-    said(container.output, "update process started")
+    said(server.output, "asked")
     assert container.stop() < 3
 
 
@@ -179,7 +180,7 @@ def test_freshclam_soon_fetches_what_was_missing_at_first(pod: Pod) -> None:
     serve_databases(pod)
     container = pod.start("freshclam")
     said(container.output, "trying again")
-    assert (pod.databases / "demo.ndb").exists()
+    wait_until((pod.databases / "demo.ndb").exists, 60, "the first database")
     (pod.directory / "www/second.ndb").write_text(f"Second.Pattern:0:*:{b'second-pattern'.hex()}\n")
     wait_until((pod.databases / "second.ndb").exists, 60, "the second database")
 
