@@ -34,7 +34,8 @@ def key_replaced(key: DkimKey, old_selector: str) -> Event:
         "Warning",
         "KeyLost",
         f"The key {old_selector} of {key.domain} is gone from its Secret and the keyring. The new key {key.selector} "
-        "signs: publish its record (status.dnsRecords) at once, or restore the Secret from a backup.",
+        "signs: publish its record (status.dnsRecords) at once, or restore the Secret from a backup with "
+        "kubectl replace --force.",
     )
 
 

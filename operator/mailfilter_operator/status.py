@@ -95,8 +95,8 @@ def compute_conditions(outcome: Outcome, seen: Mapping[str, Mapping[str, Any]] |
 
 def _config_valid(outcome: Outcome) -> Condition:
     if isinstance(outcome.error, InvalidSpec):
-        sentence = f"{outcome.error.message}. The configuration applied before goes on serving."
-        return Condition(FALSE, outcome.error.reason, sentence)
+        served = " The configuration applied before goes on serving." if outcome.deployment else ""
+        return Condition(FALSE, outcome.error.reason, f"{outcome.error.message}.{served}")
     return Condition(TRUE, "Valid", "The spec can be rendered.")
 
 
