@@ -15,10 +15,10 @@ demo: setup cluster ## set everything up and show a MailFilter at work
 test: setup lint ## set everything up and run all tests, in a cluster of their own
 	@tests/run-tests $(TESTS)
 
-bench: setup packages ## measure, and print each figure beside its target
+bench: setup ## measure, and print each figure beside its target
 	@PYTHONPATH=operator tests/with-cluster bench node .venv/bin/python -m tests.bench $(BENCH)
 
-soak: setup packages ## ten minutes of constant mail under changes; SOAK_MINUTES sets another length
+soak: setup ## ten minutes of constant mail under changes; SOAK_MINUTES sets another length
 	@SOAK_MINUTES=$${SOAK_MINUTES:-10} tests/run-tests tests/e2e/test_soak.py
 
 down: ## remove the demo's cluster and those of tests and measurements
