@@ -12,12 +12,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
-from tests.bench import applies, changes, memory, throughput
+from tests.bench import applies, changes, memory, stock_filter, throughput
 from tests.bench.figures import Figure, draw
 from tests.mail import system as mail_system
 from tests.mail.kubectl import Kubectl, KubectlError
 
 CHANGES = 100
+NOTES = (
+    f"Stock: {stock_filter.DESCRIPTION}. Ours: as the operator renders a MailFilter with one domain.",
+    f"Memory: {memory.DESCRIPTION}.",
+)
 FAILURES = (KubectlError, OSError, RuntimeError, AssertionError, subprocess.SubprocessError)
 """What a measurement raises if it does not come about."""
 
@@ -59,6 +63,8 @@ def main(chosen: Sequence[str]) -> int:
             failed += 1
             figures.append(Figure(name, "NOT MEASURED", "", f"{type(failure).__name__}: {failure}"))
     console.print(draw(figures))
+    for note in NOTES:
+        console.print(note, markup=False, highlight=False)
     return 1 if failed else 0
 
 
