@@ -143,10 +143,11 @@ def test_operator_has_no_wildcard_and_cannot_look_around_in_secrets() -> None:
     assert {resource for role, resource, _ in rights if role.startswith("Role/")} == {"leases"}
 
 
-def test_operator_has_no_right_on_roles_pods_and_namespaces() -> None:
+def test_operator_can_make_no_pods_and_has_no_right_on_roles_and_namespaces() -> None:
     resources = {resource for _, resource, _ in operator_rights()}
 
-    assert resources.isdisjoint({"pods", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "namespaces"})
+    assert {verb for _, resource, verb in operator_rights() if resource == "pods"} == {"list", "watch", "patch"}
+    assert resources.isdisjoint({"roles", "rolebindings", "clusterroles", "clusterrolebindings", "namespaces"})
     assert not [verb for _, _, verb in operator_rights() if verb in ("bind", "escalate", "impersonate")]
 
 

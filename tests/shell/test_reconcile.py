@@ -15,8 +15,14 @@ REFUSED: dict[str, Any] = {
     "metrics": {"groups": [{"name": group, "symbols": [{"name": "X", "score": 1}]} for group in "ab"]}
 }
 OBJECTS = ["ServiceAccount/mx", "ConfigMap/mx-metrics", "ConfigMap/mx-workers", "ConfigMap/mx-modules"]
-OBJECTS += ["ConfigMap/mx-clamav", "ConfigMap/mx-files", "Secret/mx-credentials", "Secret/mx-keyring"]
-OBJECTS += ["Service/mx", "Service/mx-controller", "Deployment/mx"]
+OBJECTS += [
+    "ConfigMap/mx-clamav",
+    "ConfigMap/mx-files",
+    "ConfigMap/mx-candidate",
+    "Secret/mx-credentials",
+    "Secret/mx-keyring",
+]
+OBJECTS += ["Service/mx", "Service/mx-controller", "PodDisruptionBudget/mx", "Deployment/mx"]
 GENERATED = "Secret/mx-controller"
 KEY = "Secret/mx-dkim-a379a6f6ee-r0"
 
@@ -65,7 +71,7 @@ def test_changed_score_writes_what_holds_it_and_no_more(running: World) -> None:
     assert running.written() == [
         ("apply", "ConfigMap/mx-metrics"),
         ("apply", "ConfigMap/mx-modules"),
-        ("apply", "Deployment/mx"),
+        ("annotate", "Pod/mx-1"),
         ("apply_status", "MailFilter/mx"),
     ]
 

@@ -13,6 +13,7 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.build import OWNED_KINDS, build, build_names
 from mailfilter_operator.observed import Observed
+from mailfilter_operator.plan import Plan
 from mailfilter_operator.quantities import parse_quantity
 from mailfilter_operator.validate import ValidMailFilter
 
@@ -44,7 +45,14 @@ def test_objects_are_built_anew_and_alike() -> None:
 def test_what_a_pod_needs_comes_before_the_pod() -> None:
     kinds = [manifest["kind"] for manifest in OBJECTS]
 
-    assert kinds == ["ServiceAccount", *["ConfigMap"] * 5, *["Secret"] * 2, *["Service"] * 2, "Deployment"]
+    assert kinds == [
+        "ServiceAccount",
+        *["ConfigMap"] * 6,
+        *["Secret"] * 2,
+        *["Service"] * 2,
+        "PodDisruptionBudget",
+        "Deployment",
+    ]
     assert set(kinds) - {"Secret"} == set(OWNED_KINDS)
 
 
@@ -71,18 +79,78 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
 
 
 def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
-    configuration = samples.plan(VALID, KEYS)
+    configuration = samples.render(VALID, KEYS)
     data = {key: text for manifest in OBJECTS for key, text in manifest.get("data", {}).items()}
 
     assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest", "salt"} == set(data)
     assert sum(len(manifest.get("data", {})) for manifest in OBJECTS) == len(data), "no two sources have one key"
 
 
-def test_pods_may_take_the_configuration_that_was_built() -> None:
-    template = OBJECTS[-1]["spec"]["template"]
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"actions": {"reject": 12}},
+        {"domains": []},
+        {"logging": {"level": "Debug"}},
+        {"workers": {"controller": {"count": 2}, "proxy": {"options": {"max_retries": "3"}}}},
+        {"config": {"files": {"local.d/multimap.conf": "x"}}},
+        {"lists": {"deny": {"domains": ["example.net"]}}},
+        {"antivirus": {"signatures": {"source": "Official"}}},
+    ],
+    ids=str,
+)
+def test_a_change_of_configuration_needs_no_other_pod(changed: dict[str, Any]) -> None:
+    before, after = (
+        {"kind": OBJECTS[-1]["kind"], **made[-1]["spec"]} for made in (OBJECTS, objects(samples.valid(**changed)))
+    )
 
-    assert template["metadata"]["annotations"] == {names.ANNOTATION_CONFIG: samples.plan(VALID, KEYS).hash}
-    assert names.selector("mx").items() <= template["metadata"]["labels"].items()
+    assert after == before
+
+
+def test_another_set_of_ports_or_sizes_needs_other_pods() -> None:
+    changes: list[dict[str, Any]] = [{"workers": {"normal": {"enabled": True}}}, samples.scanning(60)]
+
+    assert all(objects(samples.valid(**changed))[-1]["spec"] != OBJECTS[-1]["spec"] for changed in changes)
+
+
+def test_as_many_pods_as_the_spec_says_and_one_at_a_time_may_be_taken_away() -> None:
+    made = objects(samples.valid(replicas=3))
+
+    assert made[-1]["spec"]["replicas"] == 3
+    assert made[-2]["spec"] == {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": names.selector("mx")},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+
+
+def test_the_volume_tells_what_the_pods_annotations_ask_for() -> None:
+    (volume,) = [volume for volume in POD["volumes"] if volume["name"] == "candidate"]
+    (asked,) = [source["downwardAPI"]["items"] for source in volume["projected"]["sources"] if "downwardAPI" in source]
+
+    assert {item["path"]: item["fieldRef"]["fieldPath"] for item in asked} == {
+        names.WANTED_HASH_FILE: f"metadata.annotations['{names.ANNOTATION_CONFIG}']",
+        names.WANTED_CANDIDATE_FILE: f"metadata.annotations['{names.ANNOTATION_CANDIDATE}']",
+    }
+    assert names.selector("mx").items() <= OBJECTS[-1]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_what_is_tried_lies_beside_what_serves_and_only_as_far_as_it_differs() -> None:
+    serving = samples.valid(config={"files": {"local.d/a.conf": "old", "local.d/b.conf": "same"}})
+    tried = samples.valid(config={"files": {"local.d/a.conf": "new", "local.d/b.conf": "same"}})
+    candidate = samples.render(tried, KEYS)
+    plan = Plan(samples.render(serving, KEYS), candidate=candidate)
+    made = {manifest["metadata"]["name"]: manifest.get("data") for manifest in build(serving, plan, KEYS, None)}
+
+    assert made["mx-candidate"] == {"candidate.manifest": candidate.manifest, "candidate.local.d_a.conf": "new"}
+    assert made["mx-files"] == {"local.d_a.conf": "old", "local.d_b.conf": "same"}
+
+
+def test_raw_text_that_no_pod_has_proven_says_so() -> None:
+    configuration = samples.render(VALID, KEYS)
+    made = {item["metadata"]["name"]: item.get("data") for item in build(VALID, Plan(configuration, True), KEYS, None)}
+
+    assert made["mx-files"] == {names.UNPROVEN_KEY: configuration.hash}
 
 
 def test_only_rspamd_sees_the_keys() -> None:

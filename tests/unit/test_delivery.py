@@ -1,3 +1,5 @@
+"""Which pod is told what, and when it is told or asked again."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -74,7 +74,7 @@ def test_our_own_fields_and_the_status_are_left_alone(entry: dict[str, str]) -> 
 
 def test_a_rollout_that_somebody_restarted_is_left_alone() -> None:
     live = with_entry(DEPLOYMENT, {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:restartedAt": {}}}}}})
-    live["spec"]["template"]["metadata"]["annotations"]["restartedAt"] = "now"
+    live["spec"]["template"]["metadata"]["annotations"] = {"restartedAt": "now"}
 
     assert is_current(DEPLOYMENT, live)
 

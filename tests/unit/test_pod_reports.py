@@ -1,3 +1,5 @@
+"""What a pod says is read carefully: it comes over the network."""
+
 from __future__ import annotations
 
 import json

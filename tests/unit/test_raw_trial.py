@@ -1,3 +1,5 @@
+"""Raw text serves only after a pod has proven it; which serves meanwhile."""
+
 from __future__ import annotations
 
 import pytest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit import samples
 
-from mailfilter_operator import names
+from mailfilter_operator.delivery import Pod
 from mailfilter_operator.errors import ClusterError, Conflict, InvalidSpec, MailFilterError
+from mailfilter_operator.pod_reports import PodReport, Verdict
 from mailfilter_operator.status import Condition, Outcome, compute_conditions, compute_status
 
 HASH = "wanted"
@@ -22,17 +24,20 @@ TYPES = ["ConfigValid", "ConfigApplied", "Available", "Ready", "Signing", "DNSPu
 TYPES += ["Reconciling", "Stalled"]
 
 
-def deployment(config_hash: str | None = HASH, generation: int = 2, **status: int) -> dict[str, Any]:
+def pod(name: str = "mx-1", active: str | None = HASH, *, ready: bool = True, **report: Any) -> Pod:
+    """A pod that reports the current configuration, with changes."""
+    return Pod(name, "10.244.0.2", ready, {}, {}, PodReport(active, **report))
+
+
+def deployment(generation: int = 2, **status: int) -> dict[str, Any]:
     """A Deployment of one pod that is ready, with changes."""
     state = {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, **status}
-    annotations = {names.ANNOTATION_CONFIG: config_hash} if config_hash else None
-    template: dict[str, Any] = {"metadata": {"annotations": annotations}}
     metadata = {"name": "mx", "generation": generation}
-    return {"metadata": metadata, "spec": {"replicas": 1, "template": template}, "status": state}
+    return {"metadata": metadata, "spec": {"replicas": 1}, "status": state}
 
 
 def conditions(**outcome: Any) -> dict[str, Condition]:
-    return compute_conditions(Outcome(**{"deployment": deployment(), "config_hash": HASH, **outcome}))
+    return compute_conditions(Outcome(**{"deployment": deployment(), "config_hash": HASH, "pods": (pod(),), **outcome}))
 
 
 def brief(found: dict[str, Condition], *types: str) -> list[tuple[str, str]]:
@@ -64,8 +69,6 @@ def test_every_condition_is_there_and_what_is_not_observed_is_unknown() -> None:
         pytest.param(None, "NotDeployed", id="no Deployment"),
         pytest.param({**deployment(), "status": None}, "RollingOut", id="no status yet"),
         pytest.param(deployment(generation=3), "RollingOut", id="not looked at yet"),
-        pytest.param(deployment("older"), "NotDeployed", id="another configuration"),
-        pytest.param(deployment(None), "NotDeployed", id="no configuration"),
         pytest.param(deployment(updatedReplicas=0), "RollingOut", id="no new pod"),
         pytest.param(deployment(replicas=2), "RollingOut", id="old pod still there"),
         pytest.param(deployment(readyReplicas=0), "NoReadyPod", id="pod is not ready"),
@@ -77,6 +80,79 @@ def test_configuration_counts_as_applied_only_when_every_pod_runs_it(live: dict[
     expected = ("False", reason)
     assert brief(found, "ConfigApplied", "Ready") == [expected, expected]
     assert brief(found, "Reconciling", "Stalled") == [("True", reason), ("False", "Progressing")]
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason"),
+    [
+        pytest.param((), "NoReadyPod", id="no pod"),
+        pytest.param((pod(ready=False),), "NoReadyPod", id="not ready"),
+        pytest.param((pod(active="older"),), "Delivering", id="older"),
+        pytest.param((pod(active=None),), "Delivering", id="nothing yet"),
+        pytest.param((replace(pod(), report=None),), "Delivering", id="no answer"),
+        pytest.param((pod("a"), pod("b", "older")), "Delivering", id="one of two"),
+    ],
+)
+def test_configuration_counts_as_applied_only_when_every_ready_pod_reports_it(
+    pods: tuple[Pod, ...], reason: str
+) -> None:
+    found = conditions(pods=pods)
+
+    assert brief(found, "ConfigApplied", "Ready", "Reconciling") == [
+        ("False", reason),
+        ("False", reason),
+        ("True", reason),
+    ]
+
+
+def test_a_pod_that_is_not_ready_does_not_hold_up_the_others() -> None:
+    assert conditions(pods=(pod("a"), pod("b", "older", ready=False)))["ConfigApplied"].status == "True"
+
+
+def test_raw_text_on_trial_is_not_applied_yet() -> None:
+    found = conditions(on_trial=True)
+
+    assert brief(found, "ConfigApplied", "Reconciling", "Stalled") == [
+        ("False", "OnTrial"),
+        ("True", "OnTrial"),
+        ("False", "Progressing"),
+    ]
+
+
+REFUSAL = Verdict("refused", "local.d/multimap.conf: line: 2, column: 5 - 'unexpected'")
+
+
+def test_a_refused_configuration_waits_for_a_person_and_names_file_and_line() -> None:
+    found = conditions(refusal=REFUSAL)
+
+    assert brief(found, "ConfigValid", "ConfigApplied", "Ready", "Reconciling", "Stalled") == [
+        ("True", "Valid"),
+        ("False", "ConfigRefused"),
+        ("False", "ConfigRefused"),
+        ("False", "Stalled"),
+        ("True", "ConfigRefused"),
+    ]
+    assert "local.d/multimap.conf: line: 2" in found["ConfigApplied"].message
+    assert "local.d/multimap.conf: line: 2" in found["Stalled"].message
+
+
+def test_status_shows_what_pods_are_told_and_what_was_refused() -> None:
+    status = compute_status(samples.body(), Outcome(deployment(), HASH, refusal=REFUSAL), samples.NOW)
+
+    assert status["config"] == {"hash": HASH, "refusedHash": "refused", "error": REFUSAL.error}
+    assert status["selector"] == (
+        "app.kubernetes.io/component=filter,app.kubernetes.io/instance=mx,app.kubernetes.io/name=mailfilter"
+    )
+
+
+def test_a_pass_that_failed_keeps_what_is_known_of_the_configuration() -> None:
+    before = {**samples.body(), "status": {"config": {"hash": "old", "refusedHash": "bad", "error": "x"}}}
+
+    assert compute_status(before, Outcome(deployment(), None, error=FAILURE), samples.NOW)["config"] == {
+        "hash": "old",
+        "refusedHash": "bad",
+        "error": "x",
+    }
 
 
 def test_old_pods_keep_it_available_during_a_rollout() -> None:
@@ -144,7 +220,7 @@ def test_an_error_that_goes_away_is_still_reconciling() -> None:
 @pytest.mark.parametrize(("generation", "ready"), [(1, "True"), (2, "False")], ids=["same", "newer"])
 def test_an_error_that_goes_away_leaves_what_was_seen_of_the_same_generation(generation: int, ready: str) -> None:
     body = samples.body()
-    before = compute_status(body, Outcome(deployment(), HASH, KEYS), samples.NOW)
+    before = compute_status(body, Outcome(deployment(), HASH, KEYS, pods=(pod(),)), samples.NOW)
     meta = {**body["metadata"], "generation": generation}
     failed = Outcome(deployment(), None, error=FAILURE)
     after = compute_status({**body, "metadata": meta, "status": before}, failed, samples.LATER)
@@ -172,14 +248,24 @@ ERRORS = st.sampled_from([None, INVALID, CONFLICT, FAILURE])
 NUMBERS = st.integers(0, 3)
 DEPLOYMENTS = st.none() | st.builds(
     deployment,
-    st.sampled_from([HASH, "older", None]),
     NUMBERS,
     observedGeneration=NUMBERS,
     replicas=NUMBERS,
     updatedReplicas=NUMBERS,
     readyReplicas=NUMBERS,
 )
-OUTCOMES = st.builds(Outcome, DEPLOYMENTS, st.sampled_from([HASH, None]), st.just(KEYS), ERRORS, st.booleans())
+PODS = st.lists(st.builds(pod, active=st.sampled_from([HASH, "older", None]), ready=st.booleans()), max_size=2)
+OUTCOMES = st.builds(
+    Outcome,
+    DEPLOYMENTS,
+    st.sampled_from([HASH, None]),
+    st.just(KEYS),
+    ERRORS,
+    st.booleans(),
+    pods=PODS.map(tuple),
+    refusal=st.none() | st.just(Verdict("refused", "bad")),
+    on_trial=st.booleans(),
+)
 TIMES = st.sampled_from([samples.NOW, samples.LATER])
 
 
