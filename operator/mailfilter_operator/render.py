@@ -25,6 +25,7 @@ MODULES = (
     "override.d/classifier-bayes.conf",
     "override.d/dkim_signing.conf",
     "override.d/force_actions.conf",
+    "override.d/fuzzy_check.conf",
     "override.d/logging.inc",
     "override.d/milter_headers.conf",
     "override.d/options.inc",
@@ -42,8 +43,6 @@ NEED_REDIS = (
     "url_redirector",
 )
 """Modules that remember in Redis; there is none, and without it each would complain at every start."""
-NOT_ASKED_FOR = ("fuzzy_check",)
-"""Sends hashes of mail to servers of rspamd.com, which are free for non-commercial use alone (their usage policy)."""
 CLAMAV = ("clamav/clamd.conf", "clamav/freshclam.conf")
 
 Files = Mapping[str, str]
@@ -96,7 +95,7 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...]) -> Configuration:
     def files(paths: tuple[str, ...], directory: str = "") -> Files:
         return {path: _render(f"{directory}{path}", values) for path in paths}
 
-    disabled = [f"override.d/{module}.conf" for module in (*NEED_REDIS, *NOT_ASKED_FOR)]
+    disabled = [f"override.d/{module}.conf" for module in NEED_REDIS]
 
     return Configuration(
         metrics=files(METRICS, "rspamd/"),

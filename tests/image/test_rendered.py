@@ -168,3 +168,10 @@ def test_what_is_switched_off_does_not_sign(other: Pod, client: str, username: s
 @pytest.mark.parametrize("username", ["me", "me@example.org"])
 def test_any_login_signs_if_the_spec_says_so(any_username: Pod, username: str) -> None:
     assert signatures(any_username, "me@example.com", username=username) == ["example.com"]
+
+
+def test_no_fuzzy_storage_is_asked_about_mail(plain: Pod) -> None:
+    assert plain.scan(message(b"Enough text for a fuzzy hash of it.\r\n" * 100)).reply == "accept"
+    asked = (plain.directory / "dns.log").read_text().split()
+    assert [name for name in asked if name.endswith("example.org")]
+    assert [name for name in asked if "fuzzy" in name] == []
