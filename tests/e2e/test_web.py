@@ -1,0 +1,74 @@
+"""The web interface of the MailFilter, as somebody with kubectl and a browser opens it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.mail import messages
+from tests.mail.system import MailSystem
+from tests.web.interface import visit
+
+
+def password(system: MailSystem) -> str:
+    """Return the password that the operator has made."""
+    name = f"{system.name}-controller"
+    printed = system.kubectl.output(
+        "get", "secret", name, f"--namespace={system.namespace}", "--output=jsonpath={.data.password}"
+    )
+    return base64.b64decode(printed, validate=True).decode()
+
+
+def address(system: MailSystem) -> str:
+    """Return host and port of the Service."""
+    service = system.kubectl.get("service", f"{system.name}-controller", f"--namespace={system.namespace}")
+    return f"{service['spec']['clusterIP']}:11334"
+
+
+def test_a_browser_logs_in_through_the_service_and_sees_the_mail(
+    system: MailSystem, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    clean, spam, virus = messages.clean(), messages.with_gtube(), messages.with_eicar_body()
+    assert system.receive(clean).accepted
+    assert system.receive(spam).refused
+    assert system.receive(virus).refused
+    screenshot = tmp_path / "history.png"
+    seen = visit(f"http://{address(system)}/", screenshot, wrong="wrong", right=password(system))
+    figure(f"The web interface's history: {screenshot}")
+    assert seen.refusal == "Request failed"
+    assert seen.complaints == []
+    assert seen.hosts == [address(system)]
+    rows = {f"<{row.message_id}>": row for row in seen.history}
+    assert rows[clean["Message-ID"]].action == "no action"
+    assert (rows[spam["Message-ID"]].action, rows[virus["Message-ID"]].action) == ("reject", "reject")
+    assert "GTUBE" in rows[spam["Message-ID"]].details
+    assert "CLAM_VIRUS" in rows[virus["Message-ID"]].details
+    assert screenshot.stat().st_size > 0
+
+
+def test_the_service_gives_nothing_to_those_without_the_password(system: MailSystem) -> None:
+    for header in ({}, {"Password": "wrong"}, {"Password": ""}, {"X-Forwarded-For": "127.0.0.1"}):
+        request = urllib.request.Request(f"http://{address(system)}/history", headers=header)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(request, timeout=10)
+
+
+def test_a_forwarded_port_needs_no_password(system: MailSystem) -> None:
+    """As the README says: it ends inside the pod."""
+    kubectl = ("kubectl", f"--kubeconfig={system.kubectl.kubeconfig}", f"--namespace={system.namespace}")
+    command = (*kubectl, "port-forward", f"service/{system.name}-controller", ":11334")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
+        assert forwarding.stdout is not None
+        try:
+            said = forwarding.stdout.readline()  # "Forwarding from 127.0.0.1:40000 -> 11334"
+            opened = said.split(" -> ")[0].rpartition(" ")[2]
+            with urllib.request.urlopen(f"http://{opened}/auth", timeout=10) as answer:
+                assert json.load(answer)["auth"] == "ok"
+        finally:
+            forwarding.terminate()
