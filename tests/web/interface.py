@@ -142,7 +142,18 @@ class Interface:
         """Return the rows of the history that is open, newest first, each unfolded; there has to be one."""
         self._shown("#historyTable_history .tabulator-row")
         rows = self._browser.find_elements(By.CSS_SELECTOR, "#historyTable_history .tabulator-row")
-        return [_scanned(row) for row in rows]
+        return [self._scanned(row) for row in rows]
+
+    def _scanned(self, row: WebElement) -> Scanned:
+        def cell(field: str) -> str:
+            return row.find_element(By.CSS_SELECTOR, f"[tabulator-field={field}]").text
+
+        details = row.find_element(By.CSS_SELECTOR, ".tabulator-responsive-collapse")
+        if not details.is_displayed():
+            # Not by the mouse: the table keeps rows below the window from being scrolled into it.
+            toggle = row.find_element(By.CSS_SELECTOR, ".tabulator-responsive-collapse-toggle")
+            self._browser.execute_script("arguments[0].click()", toggle)
+        return Scanned(cell("id"), cell("ip"), cell("action"), cell("score"), details.text)
 
     def complaints(self) -> list[str]:
         """Return what the pages complained of since the login: alerts, their error log, the browser's console."""
@@ -167,16 +178,6 @@ class Interface:
     def save_screenshot(self, path: Path) -> None:
         """Write what the window shows as a PNG file."""
         assert self._browser.save_screenshot(str(path)), f"{path} cannot be written"
-
-
-def _scanned(row: WebElement) -> Scanned:
-    def cell(field: str) -> str:
-        return row.find_element(By.CSS_SELECTOR, f"[tabulator-field={field}]").text
-
-    details = row.find_element(By.CSS_SELECTOR, ".tabulator-responsive-collapse")
-    if not details.is_displayed():
-        row.find_element(By.CSS_SELECTOR, ".tabulator-responsive-collapse-toggle").click()
-    return Scanned(cell("id"), cell("ip"), cell("action"), cell("score"), details.text)
 
 
 @contextlib.contextmanager
