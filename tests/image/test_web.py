@@ -44,14 +44,22 @@ class Served:
     pod: Pod
     rspamd: Container
 
-    def ask(self, path: str, password: str = "", address: str = ADDRESS) -> str:
+    def ask(self, path: str, password: str = "", address: str = ADDRESS, *, post: str = "") -> str:
         """The controller's answer; empty if it refuses."""
         header = [f"--header=Password: {password}"] if password else []
+        header += [f"--post-data={post}"] if post else []
         return self.pod.run("rspamd", "wget", "-q", "-O", "-", *header, f"http://{address}:11334/{path}").stdout
 
     def history(self, password: str) -> set[str]:
         """The Message-IDs in the history."""
         return {row["id"] for row in json.loads(self.ask("history", password))}
+
+    def scores(self) -> dict[str, float | None]:
+        """What each action and each symbol costs."""
+        actions = json.loads(self.ask("actions", PASSWORD))
+        groups = json.loads(self.ask("symbols", PASSWORD))
+        symbols = {rule["symbol"]: rule["weight"] for group in groups for rule in group["rules"]}
+        return {**symbols, **{action["action"]: action["value"] for action in actions}}
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +120,16 @@ def test_only_who_is_inside_the_pod_needs_no_password(served: Served) -> None:
     assert served.ask("history") == ""
     assert served.ask("history", "wrong") == ""
     assert json.loads(served.ask("history", address="127.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [("saveactions", "[null, 1, 2, 3]"), ("savesymbols", '[{"name": "MISSING_DATE", "value": 7.5}]')],
+)
+def test_no_score_is_changed_past_the_mailfilter(served: Served, path: str, change: str) -> None:
+    before = served.scores()
+    assert served.ask(path, PASSWORD, post=change) == ""
+    assert served.scores() == before
 
 
 def test_the_history_outlives_a_reload_that_changes_the_password(served: Served) -> None:
