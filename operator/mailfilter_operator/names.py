@@ -33,6 +33,7 @@ ANNOTATION_KEYS = f"{GROUP}/keys"
 """On the keyring: what is public of every key, also of domains no longer in the spec, as JSON."""
 
 MILTER_PORT = 11332
+NORMAL_PORT = 11333
 CONTROLLER_PORT = 11334
 
 RUN_AS = 11333
@@ -47,6 +48,10 @@ PROGRAMS = "/usr/lib/mailfilter"
 CLAMD_SOCKET = f"{CLAMD_DIRECTORY}/clamd.sock"
 
 MANIFEST_KEY = "manifest"
+SALT_KEY = "salt"
+"""Data key of the credentials: what is hashed before each of their files."""
+PASSWORD_KEY = "password"  # noqa: S105 - a data key
+"""Data key of the Secret with the generated password of the web interface."""
 WANTED_HASH_FILE = "wanted-hash"
 PRIVATE_KEY = "private.key"
 """Data key of a DKIM key Secret: the private key as PKCS#8 PEM."""
@@ -93,6 +98,21 @@ def clamav_configmap(instance: str) -> str:
     return f"{instance}-clamav"
 
 
+def files_configmap(instance: str) -> str:
+    """ConfigMap of the user's own text for rspamd."""
+    return f"{instance}-files"
+
+
+def credentials(instance: str) -> str:
+    """Secret of the rendered files that hold secrets, and of their salt."""
+    return f"{instance}-credentials"
+
+
+def controller(instance: str) -> str:
+    """Service of the web interface, and Secret of its generated password."""
+    return f"{instance}-controller"
+
+
 def keyring(instance: str) -> str:
     """Secret with the keys that sign, as the pods mount it."""
     return f"{instance}-keyring"
@@ -127,6 +147,11 @@ def configmap_key(path: str) -> str:
     'local.d_actions.conf'
     """
     return path.replace("/", "_")
+
+
+def controller_endpoint(instance: str, namespace: str) -> str:
+    """Where the web interface and rspamd's API are, as host:port."""
+    return f"{controller(instance)}.{namespace}.svc:{CONTROLLER_PORT}"
 
 
 def milter_endpoint(instance: str, namespace: str) -> str:

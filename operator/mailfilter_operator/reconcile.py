@@ -20,8 +20,10 @@ from mailfilter_operator.dkim.keys import DkimKey, build_key_repairs, build_key_
 from mailfilter_operator.dkim.slots import plan_keys
 from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
 from mailfilter_operator.keygen import generate_keys
-from mailfilter_operator.observe import observe, read_key_secrets
+from mailfilter_operator.observe import observe, read_key_secrets, read_references
 from mailfilter_operator.observed import Observed
+from mailfilter_operator.passwords import draw_secrets, place_of_password, store_password
+from mailfilter_operator.raw_text import read_raw_text
 from mailfilter_operator.render import render
 from mailfilter_operator.status import Outcome, compute_status
 from mailfilter_operator.validate import validate
@@ -90,20 +92,26 @@ def spread(seconds: float, uid: str) -> float:
 
 def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     mailfilter = parse(body)
-    valid = validate(mailfilter, operator.image)
+    references = read_references(operator.cluster, mailfilter)
+    valid = validate(mailfilter, operator.image, references)
+    raw = read_raw_text(mailfilter.spec, references)
+    run.outcome = replace(run.outcome, notes=valid.notes)
     if mailfilter.spec.paused:
         run.outcome = replace(run.outcome, paused=True)
         return
     # Before a key is made: it would outlive a MailFilter that cannot be brought about.
-    places = read_places(operator.cluster, run.observed, build_names(valid.name))
+    of_password = place_of_password(valid)
+    places = read_places(operator.cluster, run.observed, (*build_names(valid.name), *of_password))
+    draft = draw_secrets(valid, references, run.observed, next((places[place] for place in of_password), None))
     keys = _complete_keys(operator, mailfilter, run)
-    configuration = render(valid, keys)
+    run.written += store_password(operator.cluster, draft)
+    configuration = render(valid, keys, draft.secrets, raw)
     desired = build(valid, configuration, keys, run.observed.keyring)
     applied = apply(operator.cluster, places, desired)
     run.written += applied.written
     run.pruned = prune(operator.cluster, run.observed, desired)
     deployment = applied.live["Deployment", valid.name]
-    run.outcome = Outcome(deployment, configuration.hash, keys, reachable=True)
+    run.outcome = Outcome(deployment, configuration.hash, keys, reachable=True, notes=valid.notes)
 
 
 def _complete_keys(operator: Operator, mailfilter: MailFilter, run: _Pass) -> tuple[DkimKey, ...]:

@@ -12,7 +12,8 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.records import build_dkim_record
-from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
+from mailfilter_operator.errors import ClusterError, InvalidReference, InvalidSpec, MailFilterError
+from mailfilter_operator.validate import Note
 
 FORBIDDEN = 403
 """HTTP status of a missing right: somebody has to grant it."""
@@ -40,6 +41,8 @@ class Outcome:
     paused: bool = False
     reachable: bool = False
     """The Service is there and ours."""
+    notes: tuple[Note, ...] = ()
+    """What is valid and does not do all that it seems to."""
 
     @property
     def has_passing_error(self) -> bool:
@@ -59,13 +62,15 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
     ]
     conditions = compute_conditions(outcome, {entry["type"]: entry for entry in seen})
     workload = (outcome.deployment or {}).get("status") or {}
+    instance = (meta["name"], meta["namespace"])
+    endpoints = {"milter": names.milter_endpoint(*instance), "controller": names.controller_endpoint(*instance)}
     status: dict[str, Any] = {
         "observedGeneration": meta["generation"],
         "conditions": _stamp(conditions, previous.get("conditions") or [], meta["generation"], now),
         "replicas": workload.get("replicas", 0),
         "readyReplicas": workload.get("readyReplicas", 0),
         "domainCount": len(spec.get("domains") or ()),
-        "endpoints": {"milter": names.milter_endpoint(meta["name"], meta["namespace"])} if outcome.reachable else {},
+        "endpoints": endpoints if outcome.reachable else {},
         "domains": previous.get("domains") or [],
         "dnsRecords": previous.get("dnsRecords") or [],
     }
@@ -94,10 +99,11 @@ def compute_conditions(outcome: Outcome, seen: Mapping[str, Mapping[str, Any]] |
 
 
 def _config_valid(outcome: Outcome) -> Condition:
-    if isinstance(outcome.error, InvalidSpec):
+    if isinstance(outcome.error, InvalidSpec | InvalidReference):
         served = " The configuration applied before goes on serving." if outcome.deployment else ""
         return Condition(FALSE, outcome.error.reason, f"{outcome.error.message}.{served}")
-    return Condition(TRUE, "Valid", "The spec can be rendered.")
+    note = outcome.notes[0] if outcome.notes else Note("Valid", "The spec can be rendered.")
+    return Condition(TRUE, note.reason, note.message)
 
 
 def _config_applied(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:

@@ -30,7 +30,13 @@ def load_accepted() -> list[Case]:
 
 def load_refused() -> list[Case]:
     """Cases that the API server must refuse, each with at least one expected message."""
-    return [*_load("refused"), Case("101 domains", with_domains(101), {"spec.domains": "must have at most 100 items"})]
+    too_many = Case("101 domains", with_domains(101), {"spec.domains": "must have at most 100 items"})
+    too_long = merge(base(), {"spec": {"config": {"files": {"maps/own": "192.0.2.1\n" * 92_000}}}})
+    return [
+        *_load("refused"),
+        too_many,
+        Case("a file of 900 KiB", too_long, {"spec.config.files": "shorten the files"}),
+    ]
 
 
 def base() -> dict[str, Any]:

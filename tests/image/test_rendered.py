@@ -8,12 +8,12 @@ import pytest
 from tests.image.conftest import serve_databases, wait_ready
 from tests.image.messages import CLEAN, GTUBE, INFECTED, message
 from tests.image.pod import Pod, write_candidate
+from tests.unit import samples
 
 from mailfilter_operator.api import parse
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.slots import KeyRequest
 from mailfilter_operator.keygen import generate_key
-from mailfilter_operator.render import render
 from mailfilter_operator.validate import validate
 
 NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -31,15 +31,18 @@ def start(pod: Pod, spec: dict[str, Any]) -> Pod:
     metadata = {"name": "mx", "namespace": "mail", "uid": "1", "generation": 1}
     mailfilter = parse({"metadata": metadata, "spec": {"antivirus": antivirus, **spec}})
     keys = tuple(make_key(domain.name) for domain in mailfilter.spec.domains)
-    configuration = render(validate(mailfilter, "localhost/mailfilter:0.1.0"), keys)
+    configuration = samples.render(validate(mailfilter, samples.IMAGE), keys)
     files = {
         **configuration.metrics,
         **configuration.workers,
         **configuration.modules,
         **configuration.clamav,
+        **configuration.files,
         **{f"keys/{key.file_name}": key.private_pem.decode() for key in keys},
     }
-    assert write_candidate(pod.candidate, files) == configuration.hash
+    assert (
+        write_candidate(pod.candidate, files, secret=configuration.credentials, salt=samples.SALT) == configuration.hash
+    )
     serve_databases(pod)
     for name in ("rspamd", "freshclam", "clamd"):
         pod.start(name)

@@ -14,14 +14,13 @@ from mailfilter_operator.api import Manifest
 from mailfilter_operator.build import OWNED_KINDS, build, build_names
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.quantities import parse_quantity
-from mailfilter_operator.render import render
 from mailfilter_operator.validate import ValidMailFilter
 
 KEYS = (samples.dkim_key("example.com"),)
 
 
 def objects(valid: ValidMailFilter) -> tuple[dict[str, Any], ...]:
-    return build(valid, render(valid, KEYS), KEYS, None)
+    return build(valid, samples.render(valid, KEYS), KEYS, None)
 
 
 def pod_of(valid: ValidMailFilter) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def test_objects_are_built_anew_and_alike() -> None:
 def test_what_a_pod_needs_comes_before_the_pod() -> None:
     kinds = [manifest["kind"] for manifest in OBJECTS]
 
-    assert kinds == ["ServiceAccount", *["ConfigMap"] * 4, "Secret", "Service", "Deployment"]
+    assert kinds == ["ServiceAccount", *["ConfigMap"] * 5, *["Secret"] * 2, *["Service"] * 2, "Deployment"]
     assert set(kinds) - {"Secret"} == set(OWNED_KINDS)
 
 
@@ -57,7 +56,8 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
     for manifest in OBJECTS:
         meta = manifest["metadata"]
         (owner,) = meta["ownerReferences"]
-        component = "keyring" if manifest["kind"] == "Secret" else "filter"
+        secrets = {names.keyring("mx"): "keyring", names.credentials("mx"): "credentials"}
+        component = secrets[meta["name"]] if manifest["kind"] == "Secret" else "filter"
 
         assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
             "MailFilter",
@@ -71,17 +71,17 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
 
 
 def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
-    configuration = render(VALID, KEYS)
+    configuration = samples.render(VALID, KEYS)
     data = {key: text for manifest in OBJECTS for key, text in manifest.get("data", {}).items()}
 
-    assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest"} == set(data)
+    assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest", "salt"} == set(data)
     assert sum(len(manifest.get("data", {})) for manifest in OBJECTS) == len(data), "no two sources have one key"
 
 
 def test_pods_may_take_the_configuration_that_was_built() -> None:
     template = OBJECTS[-1]["spec"]["template"]
 
-    assert template["metadata"]["annotations"] == {names.ANNOTATION_CONFIG: render(VALID, KEYS).hash}
+    assert template["metadata"]["annotations"] == {names.ANNOTATION_CONFIG: samples.render(VALID, KEYS).hash}
     assert names.selector("mx").items() <= template["metadata"]["labels"].items()
 
 

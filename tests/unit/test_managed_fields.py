@@ -13,10 +13,11 @@ from mailfilter_operator import names
 from mailfilter_operator.build import build
 from mailfilter_operator.drift import build_removals, is_current
 from mailfilter_operator.managed_fields import find_foreign_fields
-from mailfilter_operator.render import render
 
 KEYS = (samples.dkim_key("example.com"),)
-DESIRED = {manifest["kind"]: manifest for manifest in build(samples.valid(), render(samples.valid(), KEYS), KEYS, None)}
+DESIRED = {
+    manifest["kind"]: manifest for manifest in build(samples.valid(), samples.render(samples.valid(), KEYS), KEYS, None)
+}
 DEPLOYMENT, SERVICE = DESIRED["Deployment"], DESIRED["Service"]
 CONTAINER = 'k:{"name":"rspamd"}'
 

@@ -272,7 +272,7 @@ def test_domains_of_the_spec_and_pods_of_the_deployment_are_counted() -> None:
     status = compute_status(samples.body(domains=domains), Outcome(live, HASH, reachable=True), samples.NOW)
 
     assert (status["domainCount"], status["replicas"], status["readyReplicas"]) == (2, 3, 2)
-    assert status["endpoints"] == {"milter": "mx.mail.svc:11332"}
+    assert status["endpoints"] == {"milter": "mx.mail.svc:11332", "controller": "mx-controller.mail.svc:11334"}
 
 
 def test_no_endpoint_is_named_without_a_service_of_ours() -> None:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit import samples
 
-from mailfilter_operator import render
 from mailfilter_operator.api import Image, Spec
 from mailfilter_operator.errors import InvalidSpec
 from mailfilter_operator.validate import METRICS_LIMIT, compute_image, compute_limits, database_name
@@ -112,7 +111,7 @@ def test_no_rendered_metrics_file_is_larger_than_was_reckoned_with(descriptions:
     """Per symbol: its name, six bytes for each character of its description, 100 bytes."""
     symbols = [{"name": f"S{i}", "score": "-1234.56", "description": text} for i, text in enumerate(descriptions)]
     valid = samples.valid(metrics={"groups": [group("own", *symbols)]})
-    text = render.render(valid, ()).metrics["local.d/groups.conf"]
+    text = samples.render(valid, ()).metrics["local.d/groups.conf"]
 
     reckoned = sum(len(symbol["name"]) + 6 * len(symbol["description"]) + 100 for symbol in symbols)
     assert len(text.encode()) <= reckoned + 100

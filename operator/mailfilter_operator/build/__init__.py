@@ -9,8 +9,8 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.build.configmaps import build_configmaps
 from mailfilter_operator.build.filter_pod import build_deployment
-from mailfilter_operator.build.secrets import build_keyring
-from mailfilter_operator.build.services import build_service, build_service_account
+from mailfilter_operator.build.secrets import build_credentials, build_keyring
+from mailfilter_operator.build.services import build_controller_service, build_service, build_service_account
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.drift import with_desired_hash
 from mailfilter_operator.render import Configuration
@@ -28,8 +28,11 @@ def build_names(instance: str) -> tuple[tuple[str, str], ...]:
         ("ConfigMap", names.workers_configmap(instance)),
         ("ConfigMap", names.modules_configmap(instance)),
         ("ConfigMap", names.clamav_configmap(instance)),
+        ("ConfigMap", names.files_configmap(instance)),
+        ("Secret", names.credentials(instance)),
         ("Secret", names.keyring(instance)),
         ("Service", instance),
+        ("Service", names.controller(instance)),
         ("Deployment", instance),
     )
 
@@ -41,8 +44,10 @@ def build(
     objects = [
         build_service_account(valid),
         *build_configmaps(valid, configuration),
+        build_credentials(valid, configuration),
         build_keyring(valid, keys, keyring),
         build_service(valid),
+        build_controller_service(valid),
         build_deployment(valid, configuration),
     ]
     return tuple(with_desired_hash(desired) for desired in objects)

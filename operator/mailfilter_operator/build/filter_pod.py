@@ -86,7 +86,7 @@ def _build_rspamd(valid: ValidMailFilter) -> dict[str, Any]:
     ping = {"httpGet": {"path": "/ping", "port": "milter"}}
     return {
         **_build_container(valid, "rspamd"),
-        "ports": [{"name": "milter", "containerPort": names.MILTER_PORT, "protocol": "TCP"}],
+        "ports": _build_ports(valid),
         # Without a compiled pattern cache a start takes 20 s on one core, minutes on a fifth of one.
         "startupProbe": {**ping, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 300},
         "readinessProbe": {"exec": {"command": [f"{names.PROGRAMS}/probe-rspamd"]}, **_PROBE},
@@ -100,6 +100,14 @@ def _build_rspamd(valid: ValidMailFilter) -> dict[str, Any]:
             _mount("clamd", names.CLAMD_DIRECTORY),
         ],
     }
+
+
+def _build_ports(valid: ValidMailFilter) -> list[dict[str, Any]]:
+    """Ports that rspamd listens on; another set of them needs another pod, as rspamd never closes one."""
+    ports = {"milter": names.MILTER_PORT, "controller": names.CONTROLLER_PORT}
+    if valid.spec.workers.normal.enabled:
+        ports["http"] = names.NORMAL_PORT
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
 def _build_clamd(valid: ValidMailFilter) -> dict[str, Any]:
