@@ -68,7 +68,7 @@ for applet in $(busybox --list); do
 done
 
 mkdir -p "$out/usr/lib/mailfilter" "$out/usr/share/mailfilter/hyperscan" "$out/etc/clamav"
-cp "$build"/bin/* "$out/usr/lib/mailfilter/"
+cp -R "$build"/bin/* "$out/usr/lib/mailfilter/"
 cp "$build/builtin.ndb" "$out/usr/share/mailfilter/"
 cp "$build/clamd.conf" "$out/etc/clamav/"
 cp "$build/passwd" "$build/group" "$build/nsswitch.conf" "$out/etc/"
