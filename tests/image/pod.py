@@ -90,10 +90,6 @@ class Container:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def signal_first(self, number: signal.Signals) -> None:
-        """Sends a signal to its first process."""
-        self._process.send_signal(number)
-
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to all its processes."""
         os.killpg(self._process.pid, number)
