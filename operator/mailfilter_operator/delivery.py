@@ -13,6 +13,9 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.pod_reports import PodReport
 
+Telling = Mapping[str, str | None]
+"""Annotations to set on a pod; None removes one."""
+
 FIRST_REMINDER_MS = 1500
 LONGEST_REMINDER_MS = 300_000
 _FIRST_LOOK_SECONDS = 0.2
@@ -24,11 +27,15 @@ class Pod:
     """A filter pod that has not ended and is not ending."""
 
     name: str
-    uid: str
     ip: str | None
     ready: bool
     annotations: Mapping[str, str]
+    manifest: Manifest
     report: PodReport | None = None
+
+    def with_annotations(self, live: Manifest) -> "Pod":
+        """The same pod with the annotations of *live*."""
+        return replace(self, annotations=live["metadata"].get("annotations") or {}, manifest=live)
 
     @property
     def told(self) -> tuple[int, int]:
@@ -76,7 +83,7 @@ def read_pods(manifests: Iterable[Manifest]) -> tuple[Pod, ...]:
         conditions = status.get("conditions") or ()
         ready = any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
         annotations = meta.get("annotations") or {}
-        found.append(Pod(meta["name"], meta["uid"], status.get("podIP"), ready, annotations))
+        found.append(Pod(meta["name"], status.get("podIP"), ready, annotations, manifest))
     return tuple(sorted(found, key=lambda pod: pod.name))
 
 
@@ -92,7 +99,7 @@ def choose_trial_pod(pods: Iterable[Pod]) -> str | None:
     return (chosen or serving)[0].name if serving else None
 
 
-def plan_tellings(pods: Iterable[Pod], wish: Wish, now_ms: int) -> dict[str, dict[str, str]]:
+def plan_tellings(pods: Iterable[Pod], wish: Wish, now_ms: int) -> dict[str, Telling]:
     """New annotations, by pod, for the pods whose annotations say something else than *wish*."""
     return {
         pod.name: _tell(wish, pod, 1, now_ms)
@@ -106,7 +113,7 @@ def plan_tellings(pods: Iterable[Pod], wish: Wish, now_ms: int) -> dict[str, dic
     }
 
 
-def plan_reminders(pods: Iterable[Pod], wish: Wish, now_ms: int) -> dict[str, dict[str, str]]:
+def plan_reminders(pods: Iterable[Pod], wish: Wish, now_ms: int) -> dict[str, Telling]:
     """New annotations, by pod, for running pods that were told long enough ago and have not answered."""
     reminders = {}
     for pod in pods:
@@ -127,8 +134,9 @@ def seconds_to_next_look(pods: Iterable[Pod], wish: Wish, now_ms: int) -> float 
 
 
 def _reminder_ms(times: int) -> int:
-    return min(FIRST_REMINDER_MS * 2 ** min(max(times, 1) - 1, 20), LONGEST_REMINDER_MS)
+    return min(FIRST_REMINDER_MS << min(max(times, 1) - 1, 20), LONGEST_REMINDER_MS)
 
 
-def _tell(wish: Wish, pod: Pod, times: int, now_ms: int) -> dict[str, str]:
-    return {**wish.annotations(pod), names.ANNOTATION_TOLD: f"{times}@{now_ms}"}
+def _tell(wish: Wish, pod: Pod, times: int, now_ms: int) -> Telling:
+    nothing_to_try = {names.ANNOTATION_CANDIDATE: None} if names.ANNOTATION_CANDIDATE in pod.annotations else {}
+    return {**nothing_to_try, **wish.annotations(pod), names.ANNOTATION_TOLD: f"{times}@{now_ms}"}

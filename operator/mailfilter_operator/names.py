@@ -64,7 +64,7 @@ WANTED_CANDIDATE_FILE = "wanted-candidate"
 CANDIDATE_PREFIX = "candidate."
 """Before the keys of what is tried: `candidate.manifest`, `candidate.local.d_multimap.conf`."""
 UNPROVEN_KEY = "unproven"
-"""Data key beside the raw text: there until a pod has tried it. A pod that starts meanwhile tries it before it serves."""
+"""Data key beside the raw text, until a pod has tried it: one that starts meanwhile tries it before it serves."""
 PRIVATE_KEY = "private.key"
 """Data key of a DKIM key Secret: the private key as PKCS#8 PEM."""
 

@@ -21,7 +21,8 @@ def observe(cluster: Cluster, body: Manifest) -> Observed:
         secret = cluster.get("Secret", meta["namespace"], name)
         if secret is not None:
             children["Secret", name] = secret
-    return Observed(body, children)
+    pods = cluster.list_objects("Pod", meta["namespace"], f"{selector},{names.LABEL_COMPONENT}=filter")
+    return Observed(body, children, tuple(pods))
 
 
 def read_references(cluster: Cluster, mailfilter: MailFilter) -> References:

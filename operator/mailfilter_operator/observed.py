@@ -14,6 +14,8 @@ class Observed:
     mailfilter: Manifest
     children: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     """Live objects with our labels, the keyring and the credentials, by (kind, name)."""
+    pods: tuple[Manifest, ...] = ()
+    """The filter pods."""
 
     def owned(self, kind: str) -> Manifest | None:
         """The object of this kind that is called as the MailFilter, None if there is none or it is not ours."""

@@ -36,20 +36,24 @@ def parse_report(text: bytes) -> PodReport:
         report = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
-    if not isinstance(report, Mapping):
-        raise ValueError("not an object")
+    report = _object(report)
     return PodReport(_hash(report.get("active")), _verdict(report.get("refused")), _verdict(report.get("trial")))
 
 
 def _verdict(value: Any) -> Verdict | None:
     if value is None:
         return None
-    if not isinstance(value, Mapping):
-        raise ValueError("a verdict that is not an object")
-    name, error = _hash(value.get("hash")), value.get("error")
+    verdict = _object(value)
+    name, error = _hash(verdict.get("hash")), verdict.get("error")
     if name is None or not (error is None or isinstance(error, str)):
         raise ValueError("a verdict without hash, or with an error that is no text")
     return Verdict(name, None if error is None else _one_line(error) or "no reason was given")
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("not an object")  # noqa: TRY004 - one exception for every answer that is no report
+    return value
 
 
 def _hash(value: Any) -> str | None:

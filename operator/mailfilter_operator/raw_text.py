@@ -153,6 +153,32 @@ def refuse_path(where: str, path: str) -> None:
         raise InvalidSpec(where, f"choose another name than {path}; maps of spec.lists are called mailfilter-...")
 
 
+def is_raw_path(path: str) -> bool:
+    """Tell whether a file of a configuration is raw text, by its path."""
+    if path in {f"local.d/worker-{worker}.inc" for worker in OWNED_OPTIONS}:
+        return True
+    try:
+        refuse_path("", path)
+    except InvalidSpec:
+        return False
+    return True
+
+
+def shorten_error(error: str, raw: RawText) -> str:
+    """What a pod said against a configuration, for people: paths as the spec has them.
+
+    With text from Secrets in it only the place of the error is told: rspamd may quote what it does not understand.
+    """
+    text = re.sub(r"/[-./\w]*/(?=(local\.d|override\.d|maps)/)", "", error)
+    if not raw.secret:
+        return text
+    place = re.search(r"(local\.d|override\.d|maps)/[-.\w]+: line: [0-9]+(, column: [0-9]+)?", text)
+    probe = re.match(r"the probe '[a-zA-Z ]+' (is not|gets no) [a-z ]+", text)
+    found = place or probe
+    hint = "more is not shown, since text of Secrets may be in it"
+    return f"{found[0]} ({hint})" if found else f"rspamd does not accept it ({hint})"
+
+
 def _read_options(spec: Spec) -> Iterator[tuple[str, str]]:
     for worker in OWNED_OPTIONS:
         options: Texts = getattr(spec.workers, worker).options

@@ -24,14 +24,15 @@ class Serving(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
-    """`serve`: the raw text of the live configuration; `unproven`: a pod that starts has to try it before it serves;
-    `refusal`: what was said against the wanted raw text, of a trial or of pods that were to start with it; `pending`:
-    the hash of the configuration that a pod has to try."""
+    """Which raw text serves, and what is to be done about the wanted one."""
 
     serve: T
     unproven: bool = False
+    """A pod that starts has to try it before it serves."""
     refusal: Verdict | None = None
+    """What the pod that tried the wanted raw text said against it."""
     pending: str | None = None
+    """Hash of the configuration that a pod has to try."""
 
 
 def choose_raw_text(

@@ -8,11 +8,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import ip_network
 from typing import Any
 
 import jinja2
 
 from mailfilter_operator import names
+from mailfilter_operator.api import Sign
 from mailfilter_operator.credentials import Secrets
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.raw_text import NEED_REDIS, Files, RawText
@@ -33,6 +35,7 @@ MODULES = (
     "override.d/milter_headers.conf",
     "override.d/multimap.conf",
     "override.d/options.inc",
+    "probes/expected",
 )
 CLAMAV = ("clamav/clamd.conf", "clamav/freshclam.conf")
 
@@ -102,6 +105,7 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, 
         "signatures": valid.spec.antivirus.signatures,
         "limits": valid.limits,
         "keys": keys,
+        "signed": build_signed_probes(valid.spec.dkim.sign, keys),
         "password_hash": secrets.password_hash,
         "milter_port": names.MILTER_PORT,
         "normal_port": names.NORMAL_PORT,
@@ -129,6 +133,27 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, 
         salt=secrets.salt,
         key_digests={key.file_name: hashlib.sha256(key.private_pem).hexdigest() for key in keys},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedProbe:
+    """A mail that has to be signed: its sender, the login and the client's address; no login is `-`."""
+
+    sender: str
+    user: str
+    client: str
+
+
+def build_signed_probes(sign: Sign, keys: tuple[DkimKey, ...]) -> tuple[SignedProbe, ...]:
+    """One mail for each domain that signs, of a kind that *sign* has signed; none if nothing is signed.
+
+    With such mails a pod proves raw text: rspamd sends out unsigned what it cannot sign.
+    """
+    if sign.authenticated:
+        return tuple(SignedProbe(f"probe@{key.domain}", f"probe@{key.domain}", "192.0.2.1") for key in keys)
+    networks = [ip_network(network, strict=False) for network in sign.networks]
+    clients = [str(network.network_address) for network in networks] + (["127.0.0.1"] if sign.local else [])
+    return tuple(SignedProbe(f"probe@{key.domain}", "-", client) for key in keys for client in clients[:1])
 
 
 def _render(template: str, values: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ def test_the_resource_can_be_built_and_the_table_of_objects_is_complete() -> Non
     body = yaml.safe_load(text)
     body["metadata"] |= {"uid": "1", "generation": 1}
     valid = validate(parse(body), "localhost/mailfilter:0.1.0")
-    objects = {(item["kind"], item["metadata"]["name"]) for item in build(valid, samples.render(valid, ()), (), None)}
+    objects = {(item["kind"], item["metadata"]["name"]) for item in build(valid, samples.plan(valid, ()), (), None)}
     listed = {(row[0], row[1]) for row in table("What it makes")}
     key_secret = ("Secret", "mx-dkim-<hash of the domain>-r0")
     assert names.dkim_secret("mx", "example.com", "r0").startswith("mx-dkim-")

@@ -21,6 +21,7 @@ from mailfilter_operator import names
 from mailfilter_operator.api import parse
 from mailfilter_operator.build import build
 from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.plan import Plan
 from mailfilter_operator.validate import validate
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/mailfilter.yaml"))
@@ -76,7 +77,7 @@ def make(case: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
         **configuration.files,
         **configuration.credentials,
     }
-    objects = [without_private_keys(manifest, keys) for manifest in build(valid, configuration, keys, None)]
+    objects = [without_private_keys(manifest, keys) for manifest in build(valid, Plan(configuration), keys, None)]
     for manifest in objects:
         for path in [path for path in files if names.configmap_key(path) in manifest.get("data", {})]:
             text = files[path] if manifest["kind"] == "ConfigMap" else encode(files[path])

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from typing_extensions import override
 
 from mailfilter_operator import names
 from mailfilter_operator.ask_pods import AskPods, make_asker
@@ -29,13 +30,14 @@ class Pods:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                ip = self.server.server_address[0]
-                pods.asked.append((str(ip), self.path))
-                status, body = pods.answers[str(ip)]
+                ip = self.connection.getsockname()[0]
+                pods.asked.append((ip, self.path))
+                status, body = pods.answers[ip]
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(body)
 
+            @override
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 

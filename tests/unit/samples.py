@@ -18,6 +18,7 @@ from mailfilter_operator import names
 from mailfilter_operator.api import MailFilter, parse
 from mailfilter_operator.credentials import Secrets, compute_password_hash
 from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.plan import Plan
 from mailfilter_operator.raw_text import read_raw_text
 from mailfilter_operator.references import References
 from mailfilter_operator.render import Configuration
@@ -62,6 +63,11 @@ def valid(**spec: Any) -> ValidMailFilter:
 def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], references: References | None = None) -> Configuration:
     """All files, with the raw text of the spec and the password of the samples."""
     return render_all(valid, keys, SECRETS, read_raw_text(valid.spec, references or References()))
+
+
+def plan(valid: ValidMailFilter, keys: tuple[DkimKey, ...]) -> Plan:
+    """All files, as they are to serve."""
+    return Plan(render(valid, keys))
 
 
 def scanning(mebibytes: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ KEYS = (samples.dkim_key("example.com"),)
 
 
 def objects(valid: ValidMailFilter) -> tuple[dict[str, Any], ...]:
-    return build(valid, samples.render(valid, KEYS), KEYS, None)
+    return build(valid, samples.plan(valid, KEYS), KEYS, None)
 
 
 def pod_of(valid: ValidMailFilter) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
 
 
 def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
-    configuration = samples.render(VALID, KEYS)
+    configuration = samples.plan(VALID, KEYS)
     data = {key: text for manifest in OBJECTS for key, text in manifest.get("data", {}).items()}
 
     assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest", "salt"} == set(data)
@@ -81,7 +81,7 @@ def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
 def test_pods_may_take_the_configuration_that_was_built() -> None:
     template = OBJECTS[-1]["spec"]["template"]
 
-    assert template["metadata"]["annotations"] == {names.ANNOTATION_CONFIG: samples.render(VALID, KEYS).hash}
+    assert template["metadata"]["annotations"] == {names.ANNOTATION_CONFIG: samples.plan(VALID, KEYS).hash}
     assert names.selector("mx").items() <= template["metadata"]["labels"].items()
 
 

@@ -16,7 +16,7 @@ from mailfilter_operator.managed_fields import find_foreign_fields
 
 KEYS = (samples.dkim_key("example.com"),)
 DESIRED = {
-    manifest["kind"]: manifest for manifest in build(samples.valid(), samples.render(samples.valid(), KEYS), KEYS, None)
+    manifest["kind"]: manifest for manifest in build(samples.valid(), samples.plan(samples.valid(), KEYS), KEYS, None)
 }
 DEPLOYMENT, SERVICE = DESIRED["Deployment"], DESIRED["Service"]
 CONTAINER = 'k:{"name":"rspamd"}'

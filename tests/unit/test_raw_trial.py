@@ -11,7 +11,7 @@ PASSED, REFUSED = Verdict(CANDIDATE, None), Verdict(CANDIDATE, "EICAR is not ref
 
 
 def pod(trial: Verdict | None) -> Pod:
-    return Pod("mx-1", "1", "10.244.0.2", True, {}, PodReport(OTHER, trial=trial))
+    return Pod("mx-1", "10.244.0.2", True, {}, {}, PodReport(OTHER, trial=trial))
 
 
 def choose(wanted: str, serving: Serving[str] | None, verdict: Verdict | None = None) -> Choice[str]:

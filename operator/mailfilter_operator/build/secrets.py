@@ -11,7 +11,7 @@ from mailfilter_operator.api import Manifest
 from mailfilter_operator.build.metadata import build_metadata
 from mailfilter_operator.dkim.keyring import build_keyring_data, build_keyring_index
 from mailfilter_operator.dkim.keys import DkimKey
-from mailfilter_operator.render import Configuration
+from mailfilter_operator.plan import Plan
 from mailfilter_operator.validate import ValidMailFilter
 
 
@@ -27,10 +27,11 @@ def build_keyring(valid: ValidMailFilter, keys: tuple[DkimKey, ...], previous: M
     }
 
 
-def build_credentials(valid: ValidMailFilter, configuration: Configuration) -> dict[str, Any]:
-    """Secret of the files that hold secrets, with the salt by which the manifest names them."""
-    texts = {names.configmap_key(path): text for path, text in configuration.credentials.items()}
-    texts[names.SALT_KEY] = configuration.salt
+def build_credentials(valid: ValidMailFilter, plan: Plan) -> dict[str, Any]:
+    """Secret of the files that hold secrets, with the salt by which the manifest names them; also of those tried."""
+    texts = {names.configmap_key(path): text for path, text in plan.configuration.credentials.items()}
+    texts |= {names.candidate_key(path): text for path, text in plan.tried_credentials.items()}
+    texts[names.SALT_KEY] = plan.configuration.salt
     return {
         "apiVersion": "v1",
         "kind": "Secret",
