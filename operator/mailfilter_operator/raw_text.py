@@ -39,8 +39,6 @@ NEED_REDIS = (
     "url_redirector",
 )
 """Modules that remember in Redis; there is none, and without it each would complain at every start."""
-NOT_ASKED_FOR = ("fuzzy_check",)
-"""Sends hashes of mail to servers of rspamd.com, which are free for non-commercial use alone (their usage policy)."""
 
 CLOSED = {
     "antivirus.conf": "every mail is scanned as spec.antivirus says",
@@ -58,11 +56,12 @@ CLOSED = {
 OWNED_OVERRIDES = (
     "actions.conf",
     "classifier-bayes.conf",
+    "fuzzy_check.conf",
     "logging.inc",
     "milter_headers.conf",
     "multimap.conf",
     "options.inc",
-    *(f"{module}.conf" for module in (*NEED_REDIS, *NOT_ASKED_FOR)),
+    *(f"{module}.conf" for module in NEED_REDIS),
 )
 """Files of override.d that the operator writes; the same file in local.d is the user's."""
 

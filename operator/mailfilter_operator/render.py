@@ -17,7 +17,7 @@ from mailfilter_operator import names
 from mailfilter_operator.api import Sign
 from mailfilter_operator.credentials import Secrets
 from mailfilter_operator.dkim.keys import DkimKey
-from mailfilter_operator.raw_text import NEED_REDIS, NOT_ASKED_FOR, Files, RawText
+from mailfilter_operator.raw_text import NEED_REDIS, Files, RawText
 from mailfilter_operator.ucl import quote_ucl, write_score
 from mailfilter_operator.validate import ValidMailFilter
 
@@ -30,6 +30,7 @@ MODULES = (
     "override.d/classifier-bayes.conf",
     "override.d/dkim_signing.conf",
     "override.d/force_actions.conf",
+    "override.d/fuzzy_check.conf",
     "override.d/logging.inc",
     "override.d/milter_headers.conf",
     "override.d/multimap.conf",
@@ -116,7 +117,7 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, 
     def files(paths: tuple[str, ...], directory: str = "rspamd/") -> Files:
         return {path: _render(f"{directory}{path}", values) for path in paths}
 
-    disabled = [f"override.d/{module}.conf" for module in (*NEED_REDIS, *NOT_ASKED_FOR)]
+    disabled = [f"override.d/{module}.conf" for module in NEED_REDIS]
 
     return Configuration(
         metrics=files(METRICS),

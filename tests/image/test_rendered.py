@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.image.conftest import serve_databases, wait_ready
-from tests.image.messages import CLEAN, GTUBE, INFECTED, message
+from tests.image.messages import CLEAN, DATE, GTUBE, INFECTED, message
 from tests.image.pod import Pod, write_candidate
 from tests.unit import samples
 
@@ -95,7 +95,7 @@ def any_username(make_pod: Callable[[], Pod]) -> Iterator[Pod]:
     made.remove()
 
 
-UNDATED = message(b"hello").replace(b"Date: Mon, 23 Nov 2026 09:00:00 +0000\r\n", b"")
+UNDATED = message(b"hello").replace(f"Date: {DATE}\r\n".encode(), b"")
 
 
 def headers(pod: Pod, mail: bytes) -> list[tuple[str, str]]:
@@ -171,3 +171,10 @@ def test_what_is_switched_off_does_not_sign(other: Pod, client: str, username: s
 @pytest.mark.parametrize("username", ["me", "me@example.org"])
 def test_any_login_signs_if_the_spec_says_so(any_username: Pod, username: str) -> None:
     assert signatures(any_username, "me@example.com", username=username) == ["example.com"]
+
+
+def test_no_fuzzy_storage_is_asked_about_mail(plain: Pod) -> None:
+    assert plain.scan(message(b"Enough text for a fuzzy hash of it.\r\n" * 100)).reply == "accept"
+    asked = (plain.directory / "dns.log").read_text().split()
+    assert [name for name in asked if name.endswith("example.org")]
+    assert [name for name in asked if "fuzzy" in name] == []
