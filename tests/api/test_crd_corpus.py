@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.api import cases
 from tests.api.server import ApiServer
@@ -18,7 +20,7 @@ def test_accepted_and_understood_by_the_operator(mailfilter_api: ApiServer, case
 
     assert answer.complaints == ()
     spec = api.parse(answer.stored).spec
-    referred = {name: {"data": {}} for name in references.find_configmap_names(spec)}
+    referred: dict[str, Any] = {name: {} for name in references.find_configmap_names(spec)}
     found = {name: {"data": dict.fromkeys(KEYS, "b25l")} for name in references.find_secret_names(spec)}
     known = references.References(referred, found)
     validate.validate(api.parse(answer.stored), "localhost/mailfilter:0.1.0", known)
