@@ -57,6 +57,18 @@ def test_every_property_is_described() -> None:
     assert [path for path, schema in NODES if not sentences.fullmatch(schema.get("description", ""))] == ["metadata"]
 
 
+def test_every_field_of_the_spec_has_an_example() -> None:
+    """Or names every value that it can have."""
+    spec = [(path, schema) for path, schema in NODES if path.startswith("spec.")]
+    silent = [(path, schema) for path, schema in spec if not re.search(r"\bExamples?: \S", schema["description"])]
+
+    assert [
+        path
+        for path, schema in silent
+        if "enum" not in schema or not all(f"{word}:" in schema["description"] for word in schema["enum"])
+    ] == []
+
+
 def is_bounded(schema: dict[str, Any]) -> bool:
     """Tell whether a value has a greatest size."""
     if schema.get("x-kubernetes-int-or-string"):

@@ -93,11 +93,12 @@ def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return run_in_rootfs(command, {directory: "/conf"})
 
 
-def dump(directory: Path, section: str) -> str:
-    """Return a section of rspamd's configuration, as rspamd read it, in JSON."""
-    return run(
-        directory, "rspamadm", "--var=LOCAL_CONFDIR=/conf", "configdump", "--skip-template", "--json", section
-    ).stdout
+def dump(directory: Path, *sections: str) -> str:
+    """Return sections of rspamd's configuration, or all of it, as rspamd read it, in JSON."""
+    command = ("rspamadm", "--var=LOCAL_CONFDIR=/conf", "configdump", "--skip-template", "--json", *sections)
+    result = run(directory, *command)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_the_programs_accept_what_is_rendered(accepted: tuple[str, Path]) -> None:

@@ -1,8 +1,8 @@
 """Each case: what the operator makes of one MailFilter, as files to read and to review in a diff.
 
-`mailfilter.yaml` is the resource as the API server returns it; `objects.yaml` are the objects in the order in which
-they are applied, `files/` the files of the pod that differ from those of the case `minimal`. `pytest --update-golden`
-writes both anew.
+`mailfilter.yaml` is the resource as the API server returns it, `references.yaml` what it refers to; `objects.yaml` are
+the objects in the order in which they are applied, `files/` the files of the pod that differ from those of the case
+`minimal`. `pytest --update-golden` writes both anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mailfilter_operator.api import parse
 from mailfilter_operator.build import build
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.plan import Plan
+from mailfilter_operator.references import References
 from mailfilter_operator.validate import validate
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/mailfilter.yaml"))
@@ -64,11 +65,21 @@ def encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def read_references(path: Path) -> References:
+    """What a MailFilter refers to; Secrets are written as text there."""
+    found: dict[str, dict[str, Any]] = {"ConfigMap": {}, "Secret": {}}
+    for manifest in yaml.safe_load_all(path.read_text()) if path.exists() else ():
+        data = {key: encode(text) for key, text in manifest.get("stringData", {}).items()}
+        found[manifest["kind"]][manifest["metadata"]["name"]] = {"data": data or manifest["data"]}
+    return References(found["ConfigMap"], found["Secret"])
+
+
 def make(case: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Objects and files of a MailFilter; a text that is in files/ is in no object."""
-    valid = validate(parse(yaml.safe_load((case / "mailfilter.yaml").read_text())), samples.IMAGE)
+    references = read_references(case / "references.yaml")
+    valid = validate(parse(yaml.safe_load((case / "mailfilter.yaml").read_text())), samples.IMAGE, references)
     keys = tuple(samples.dkim_key(domain.name, selector="mf20261123-4f2a") for domain in valid.spec.domains)
-    configuration = samples.render(valid, keys)
+    configuration = samples.render(valid, keys, references)
     files = {
         **configuration.metrics,
         **configuration.workers,

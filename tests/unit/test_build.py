@@ -12,6 +12,7 @@ from tests.unit import samples
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.build import OWNED_KINDS, build, build_names
+from mailfilter_operator.build.secrets import build_password_secret
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.plan import Plan
 from mailfilter_operator.quantities import parse_quantity
@@ -84,6 +85,43 @@ def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
 
     assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest", "salt"} == set(data)
     assert sum(len(manifest.get("data", {})) for manifest in OBJECTS) == len(data), "no two sources have one key"
+
+
+def test_scans_over_http_have_a_port_only_if_asked_for() -> None:
+    def ports(valid: ValidMailFilter) -> tuple[set[int], ...]:
+        *_, service, controller, _, deployment = objects(valid)
+        (rspamd, _) = deployment["spec"]["template"]["spec"]["containers"]
+        named = {port["name"] for port in rspamd["ports"]}
+        served = {port["targetPort"] for port in [*service["spec"]["ports"], *controller["spec"]["ports"]]}
+        assert served == named - {"report"}
+        return (
+            {port["port"] for port in service["spec"]["ports"]},
+            {port["port"] for port in controller["spec"]["ports"]},
+            {port["containerPort"] for port in rspamd["ports"]},
+        )
+
+    assert ports(VALID) == ({11332}, {11334}, {11332, 11334, 11380})
+    assert ports(samples.valid(workers={"normal": {"enabled": True}})) == (
+        {11332, 11333},
+        {11334},
+        {11332, 11333, 11334, 11380},
+    )
+
+
+def test_a_browser_stays_with_one_pod() -> None:
+    services = {manifest["metadata"]["name"]: manifest["spec"] for manifest in OBJECTS if manifest["kind"] == "Service"}
+
+    assert services["mx-controller"]["sessionAffinity"] == "ClientIP"
+    assert services["mx-controller"]["selector"] == services["mx"]["selector"] == names.selector("mx")
+
+
+def test_generated_password_goes_with_the_mailfilter() -> None:
+    secret = build_password_secret(VALID, "a password")
+
+    assert secret["metadata"]["name"] == "mx-controller"
+    assert secret["metadata"]["labels"] == names.labels("mx", "controller")
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == samples.UID
+    assert secret["data"] == {"password": "YSBwYXNzd29yZA=="}
 
 
 @pytest.mark.parametrize(
@@ -253,6 +291,9 @@ def test_observed_objects_are_found_by_kind_and_name_if_they_are_ours() -> None:
     assert observed.owned("Deployment") == OBJECTS[-1]
     assert observed.keyring is not None
     assert observed.keyring["metadata"]["name"] == "mx-keyring"
+    assert observed.credentials is not None
+    assert observed.credentials["metadata"]["name"] == "mx-credentials"
+    assert Observed(samples.body()).credentials is None
     assert (Observed(samples.body()).owned("Deployment"), Observed(samples.body()).keyring) == (None, None)
     owner = {"apiVersion": "v1", "kind": "Job", "name": "x", "uid": "1", "controller": True}
     foreign = {**OBJECTS[-1], "metadata": {**OBJECTS[-1]["metadata"], "ownerReferences": [owner]}}

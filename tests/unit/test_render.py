@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from tests.unit import samples
 
 from mailfilter_operator import names
-from mailfilter_operator.render import Configuration
+from mailfilter_operator.credentials import Secrets
+from mailfilter_operator.raw_text import RawText
+from mailfilter_operator.render import Configuration, render
 from mailfilter_operator.ucl import quote_ucl, write_score
 
 KEYS = (samples.dkim_key("example.com"), samples.dkim_key("example.org"))
@@ -23,12 +25,24 @@ SPECS: dict[str, dict[str, Any]] = {
     "smallest": {},
     "mirror": {"antivirus": {"signatures": {"source": "Mirror", "mirrorURL": "http://mirror.test/db"}}},
     "official": {"antivirus": {"signatures": {"source": "Official"}}},
+    "headers": {"headers": ["SpamStatus"]},
+    "lists": {"lists": {"deny": {"from": ["a@b.test"]}}},
+    "controller": {"workers": {"controller": {"secureNetworks": ["192.0.2.1"]}}},
+    "normal": {"workers": {"normal": {"enabled": True, "count": 3}}},
+    "options": {"workers": {"proxy": {"options": {"max_retries": "3"}}}},
+    "own text": {"config": {"files": {"maps/own": "192.0.2.1"}}},
     "scores": {"actions": {"addHeader": "4.5", "rewriteSubject": 8}, "logging": {"level": "Debug"}},
 }
 
 
 def files(configuration: Configuration) -> dict[str, str]:
-    return {**configuration.metrics, **configuration.workers, **configuration.modules, **configuration.clamav}
+    return {
+        **configuration.metrics,
+        **configuration.workers,
+        **configuration.modules,
+        **configuration.clamav,
+        **configuration.files,
+    }
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
@@ -71,15 +85,92 @@ def test_every_change_of_a_file_or_a_key_gives_another_configuration() -> None:
 
 
 def test_every_text_ends_with_a_newline() -> None:
-    assert [
-        path for path, text in files(samples.render(samples.valid(), KEYS)).items() if not text.endswith("\n")
-    ] == []
+    configuration = samples.render(samples.valid(lists={"deny": {"from": ["a@b.test"]}}), KEYS)
+    texts = {**files(configuration), **configuration.credentials}
+
+    assert [path for path, text in texts.items() if not text.endswith("\n")] == []
 
 
 def test_no_private_key_is_in_a_file() -> None:
     configuration = samples.render(samples.valid(), KEYS)
 
     assert "PRIVATE" not in repr(configuration) + configuration.manifest
+
+
+def with_secret_file(text: str, salt: str = samples.SALT) -> Configuration:
+    raw = RawText({"local.d/greylist.conf": "a = 1;"}, {"maps/own": text})
+    return render(samples.valid(), KEYS, Secrets(salt, samples.SECRETS.password_hash), raw)
+
+
+def test_nothing_secret_is_shown() -> None:
+    """A plain hash in the manifest, which is in a ConfigMap, would let a short text be guessed."""
+    configuration = with_secret_file("hidden")
+    shown = repr(configuration) + configuration.manifest
+
+    assert configuration.credentials["maps/own"] == "hidden"
+    assert not [
+        word
+        for word in ("hidden", samples.SALT, samples.SECRETS.password_hash, hashlib.sha256(b"hidden").hexdigest())
+        if word in shown
+    ]
+    assert hashlib.sha256(f"{samples.SALT}hidden".encode()).hexdigest() in configuration.manifest
+
+
+def test_other_secrets_and_another_salt_give_another_configuration() -> None:
+    assert len({with_secret_file("a").hash, with_secret_file("b").hash, with_secret_file("a", "a5" * 32).hash}) == 3
+
+
+def test_text_of_the_user_is_named_as_such() -> None:
+    assert with_secret_file("a").raw_paths == ("local.d/greylist.conf", "maps/own")
+    assert samples.render(samples.valid(), KEYS).raw_paths == ()
+
+
+@pytest.mark.parametrize(
+    ("headers", "rewrite", "line"),
+    [
+        (["AuthenticationResults"], "Disabled", 'use = ["authentication-results"];'),
+        ([], "Disabled", "use = [];"),
+        (["SpamStatus", "SpamLevel"], "Disabled", 'use = ["x-spam-status", "x-spam-level"];'),
+        (["SpamdResult", "SpamdBar"], 8, 'use = ["x-spamd-result", "x-spamd-bar", "marked-subject"];'),
+    ],
+)
+def test_headers_are_those_of_the_spec(headers: list[str], rewrite: Any, line: str) -> None:
+    assert line in module("milter_headers.conf", headers=headers, actions={"rewriteSubject": rewrite}).splitlines()
+
+
+def test_lists_are_rules_without_an_action_and_maps() -> None:
+    configuration = samples.render(samples.valid(lists={"allow": {"from": ["B@a.test", "a@a.test"]}}), ())
+    rules = configuration.modules["override.d/multimap.conf"]
+
+    assert 'map = "$LOCAL_CONFDIR/maps/mailfilter-allow-from";' in rules
+    assert "score = -20;" in rules
+    assert not re.search(r"action|prefilter", rules)
+    assert configuration.modules["maps/mailfilter-allow-from"] == "a@a.test\nb@a.test\n"
+
+
+def test_controller_asks_all_but_the_trusted_for_the_password() -> None:
+    spec = {"workers": {"controller": {"count": 2, "secureNetworks": ["192.0.2.0/24"]}}}
+    text = samples.render(samples.valid(**spec), ()).credentials["override.d/worker-controller.inc"]
+    hashed = quote_ucl(samples.SECRETS.password_hash)
+
+    assert {
+        'bind_socket = "*:11334";',
+        "count = 2;",
+        f"password = {hashed};",
+        f"enable_password = {hashed};",
+        'secure_ip = ["127.0.0.1", "::1", "192.0.2.0/24"];',
+        "allow_file_and_shm_inputs = false;",
+    } <= set(text.splitlines())
+
+
+def test_normal_worker_runs_only_if_asked_for() -> None:
+    def normal(**options: Any) -> set[str]:
+        configuration = samples.render(samples.valid(workers={"normal": options}), ())
+        return set(configuration.workers["override.d/worker-normal.inc"].splitlines())
+
+    assert {'bind_socket = "127.0.0.1:11333";', "enabled = false;"} <= normal()
+    assert {'bind_socket = "*:11333";', "enabled = true;", "count = 3;"} <= normal(enabled=True, count=3)
+    assert "allow_file_and_shm_inputs = false;" in normal(enabled=True)
 
 
 def module(name: str, keys: tuple[Any, ...] = KEYS, **spec: Any) -> str:

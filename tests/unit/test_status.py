@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tests.unit import samples
 
 from mailfilter_operator.delivery import Pod
-from mailfilter_operator.errors import ClusterError, Conflict, InvalidSpec, MailFilterError
+from mailfilter_operator.errors import ClusterError, Conflict, InvalidReference, InvalidSpec, MailFilterError
 from mailfilter_operator.pod_reports import PodReport, Verdict
 from mailfilter_operator.status import Condition, Outcome, compute_conditions, compute_status
+from mailfilter_operator.validate import Note
 
 HASH = "wanted"
 KEYS = (samples.dkim_key("example.com"), samples.dkim_key("example.org"))
@@ -359,6 +360,26 @@ def test_domains_of_the_spec_and_pods_of_the_deployment_are_counted() -> None:
 
     assert (status["domainCount"], status["replicas"], status["readyReplicas"]) == (2, 3, 2)
     assert status["endpoints"] == {"milter": "mx.mail.svc:11332", "controller": "mx-controller.mail.svc:11334"}
+
+
+def test_note_is_the_reason_of_a_valid_configuration() -> None:
+    notes = (Note("GreylistInactive", "Mail is not greylisted."), Note("Other", "Something else."))
+    found = compute_conditions(Outcome(deployment(readyReplicas=1), HASH, notes=notes))
+
+    assert found["ConfigValid"] == Condition("True", "GreylistInactive", "Mail is not greylisted.")
+
+
+def test_reference_that_cannot_be_used_is_no_valid_configuration() -> None:
+    error = InvalidReference("spec.x", "there is no Secret own")
+    found = compute_conditions(Outcome(deployment(readyReplicas=1), None, error=error))
+
+    assert brief(found, "ConfigValid", "ConfigApplied", "Ready", "Stalled") == [
+        ("False", "InvalidReference"),
+        ("False", "InvalidReference"),
+        ("False", "InvalidReference"),
+        ("True", "InvalidReference"),
+    ]
+    assert found["ConfigValid"].message.startswith("spec.x: there is no Secret own. ")
 
 
 def test_no_endpoint_is_named_without_a_service_of_ours() -> None:
