@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit import samples
+from tests.unit.outcomes import HASH, brief, conditions, deployment, pod
 
-from mailfilter_operator.delivery import Pod
 from mailfilter_operator.errors import ClusterError, Conflict, InvalidReference, InvalidSpec, MailFilterError
-from mailfilter_operator.pod_reports import PodReport, Verdict
+from mailfilter_operator.pod_reports import Verdict
 from mailfilter_operator.status import Condition, Outcome, compute_conditions, compute_status
 from mailfilter_operator.validate import Note
 
-HASH = "wanted"
 KEYS = (samples.dkim_key("example.com"), samples.dkim_key("example.org"))
 INVALID = InvalidSpec("spec.actions.reject", "is wrong; correct it")
 CONFLICT = Conflict("ConfigMap", "mx-metrics", "is another's")
 FAILURE = ClusterError("PATCH", "ConfigMap", "mail/mx-metrics", 503, "overloaded")
 TYPES = ["ConfigValid", "ConfigApplied", "Available", "Ready", "Signing", "DNSPublished", "SignaturesFresh"]
 TYPES += ["Reconciling", "Stalled"]
-
-
-def pod(name: str = "mx-1", active: str | None = HASH, *, ready: bool = True, **report: Any) -> Pod:
-    """A pod that reports the current configuration, with changes."""
-    return Pod(name, "10.244.0.2", ready, {}, {}, PodReport(active, **report))
-
-
-def deployment(generation: int = 2, **status: int) -> dict[str, Any]:
-    """A Deployment of one pod that is ready, with changes."""
-    state = {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, **status}
-    metadata = {"name": "mx", "generation": generation}
-    return {"metadata": metadata, "spec": {"replicas": 1}, "status": state}
-
-
-def conditions(**outcome: Any) -> dict[str, Condition]:
-    return compute_conditions(Outcome(**{"deployment": deployment(), "config_hash": HASH, "pods": (pod(),), **outcome}))
-
-
-def brief(found: dict[str, Condition], *types: str) -> list[tuple[str, str]]:
-    return [(found[name].status, found[name].reason) for name in types]
 
 
 def test_working_filter_is_ready() -> None:
@@ -81,79 +59,6 @@ def test_configuration_counts_as_applied_only_when_every_pod_runs_it(live: dict[
     expected = ("False", reason)
     assert brief(found, "ConfigApplied", "Ready") == [expected, expected]
     assert brief(found, "Reconciling", "Stalled") == [("True", reason), ("False", "Progressing")]
-
-
-@pytest.mark.parametrize(
-    ("pods", "reason"),
-    [
-        pytest.param((), "NoReadyPod", id="no pod"),
-        pytest.param((pod(ready=False),), "NoReadyPod", id="not ready"),
-        pytest.param((pod(active="older"),), "Delivering", id="older"),
-        pytest.param((pod(active=None),), "Delivering", id="nothing yet"),
-        pytest.param((replace(pod(), report=None),), "Delivering", id="no answer"),
-        pytest.param((pod("a"), pod("b", "older")), "Delivering", id="one of two"),
-    ],
-)
-def test_configuration_counts_as_applied_only_when_every_ready_pod_reports_it(
-    pods: tuple[Pod, ...], reason: str
-) -> None:
-    found = conditions(pods=pods)
-
-    assert brief(found, "ConfigApplied", "Ready", "Reconciling") == [
-        ("False", reason),
-        ("False", reason),
-        ("True", reason),
-    ]
-
-
-def test_a_pod_that_is_not_ready_does_not_hold_up_the_others() -> None:
-    assert conditions(pods=(pod("a"), pod("b", "older", ready=False)))["ConfigApplied"].status == "True"
-
-
-def test_raw_text_on_trial_is_not_applied_yet() -> None:
-    found = conditions(on_trial=True)
-
-    assert brief(found, "ConfigApplied", "Reconciling", "Stalled") == [
-        ("False", "OnTrial"),
-        ("True", "OnTrial"),
-        ("False", "Progressing"),
-    ]
-
-
-REFUSAL = Verdict("refused", "local.d/multimap.conf: line: 2, column: 5 - 'unexpected'")
-
-
-def test_a_refused_configuration_waits_for_a_person_and_names_file_and_line() -> None:
-    found = conditions(refusal=REFUSAL)
-
-    assert brief(found, "ConfigValid", "ConfigApplied", "Ready", "Reconciling", "Stalled") == [
-        ("True", "Valid"),
-        ("False", "ConfigRefused"),
-        ("False", "ConfigRefused"),
-        ("False", "Stalled"),
-        ("True", "ConfigRefused"),
-    ]
-    assert "local.d/multimap.conf: line: 2" in found["ConfigApplied"].message
-    assert "local.d/multimap.conf: line: 2" in found["Stalled"].message
-
-
-def test_status_shows_what_pods_are_told_and_what_was_refused() -> None:
-    status = compute_status(samples.body(), Outcome(deployment(), HASH, refusal=REFUSAL), samples.NOW)
-
-    assert status["config"] == {"hash": HASH, "refusedHash": "refused", "error": REFUSAL.error}
-    assert status["selector"] == (
-        "app.kubernetes.io/component=filter,app.kubernetes.io/instance=mx,app.kubernetes.io/name=mailfilter"
-    )
-
-
-def test_a_pass_that_failed_keeps_what_is_known_of_the_configuration() -> None:
-    before = {**samples.body(), "status": {"config": {"hash": "old", "refusedHash": "bad", "error": "x"}}}
-
-    assert compute_status(before, Outcome(deployment(), None, error=FAILURE), samples.NOW)["config"] == {
-        "hash": "old",
-        "refusedHash": "bad",
-        "error": "x",
-    }
 
 
 def test_old_pods_keep_it_available_during_a_rollout() -> None:
