@@ -15,8 +15,14 @@ demo: setup cluster ## set everything up and show a MailFilter at work
 test: setup lint ## set everything up and run all tests, in a cluster of their own
 	@tests/run-tests $(TESTS)
 
-down: ## remove the demo's cluster and that of the tests
-	@$(CLUSTER) down && MAILFILTER_CLUSTER=test $(CLUSTER) down
+bench: setup ## measure, and print each figure beside its target
+	@PYTHONPATH=operator tests/with-cluster bench node .venv/bin/python -m tests.bench $(BENCH)
+
+soak: setup ## ten minutes of constant mail under changes; SOAK_MINUTES sets another length
+	@SOAK_MINUTES=$${SOAK_MINUTES:-10} tests/run-tests tests/e2e/test_soak.py
+
+down: ## remove the demo's cluster and those of tests and measurements
+	@$(CLUSTER) down && MAILFILTER_CLUSTER=test $(CLUSTER) down && MAILFILTER_CLUSTER=bench $(CLUSTER) down
 
 setup: ## Python environment, linked as .venv
 	@tests/setup-venv "$(VENV)" && ln -sfn "$(VENV)" .venv
@@ -47,4 +53,4 @@ manifests: setup ## write manifests/install.yaml from its parts
 lock: ## resolve the dependencies anew
 	@tests/lock
 
-.PHONY: help demo test down setup packages binaries images cluster lint manifests lock
+.PHONY: help demo test bench soak down setup packages binaries images cluster lint manifests lock

@@ -78,6 +78,10 @@ class Connection:
         """Import an OCI archive; return whether there was anything to do."""
         return images.load(self.cluster, archive)
 
+    def tag(self, name: str, other: str) -> None:
+        """Give a loaded image a second name."""
+        images.tag(self.cluster, name, other)
+
     def container_pids(self, namespace_name: str, pod: str, container: str) -> list[int]:
         """Return all processes of a running container, its process 1 first; empty if it is not running."""
         query = '{range .status.initContainerStatuses[*]}{.name} {.containerID}{"\\n"}{end}'

@@ -152,6 +152,11 @@ def load(cluster: layout.Cluster, path: Path) -> bool:
     return True
 
 
+def tag(cluster: layout.Cluster, name: str, other: str) -> None:
+    """Give the image *name* the name *other* as well; both are the same image."""
+    _ctr(cluster, "images", "tag", "--force", name, other)
+
+
 def task_pid(cluster: layout.Cluster, container: str) -> int:
     """Return process 1 of a running container as the tier numbers it, 0 if it does not run."""
     rows = [row.split() for row in _ctr(cluster, "tasks", "list").splitlines()[1:]]

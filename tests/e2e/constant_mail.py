@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 
 from tests.mail import messages
-from tests.mail.smtp import Reply
+from tests.mail.polling import eventually
+from tests.mail.smtp import TIMEOUT_SECONDS, Reply
 from tests.mail.system import MailSystem
 
 SENDERS = 4
-PAUSE_SECONDS = 0.1
-"""After each mail of a sender."""
+PAUSE_SECONDS = 0.2
+"""After each mail of a sender, so at most 20 a second are sent."""
+MOST_MAILS = 20_000
+"""No sender begins a new mail after so many of all."""
 RETRY_SECONDS = 1.0
-LONGEST_SECONDS = 180.0
-"""No new mail is begun after that."""
 LAST_RETRY_SECONDS = 60.0
 """What is deferred at the end is tried for that long."""
 EVERY_VIRUS = 10
@@ -51,12 +52,31 @@ class Mail:
 class ConstantMail:
     """What was sent so far, and by which phase of the test; complete when `sending` has ended."""
 
-    def __init__(self, system: MailSystem) -> None:
-        self.phase = "at first"
+    def __init__(self, system: MailSystem, longest_seconds: float) -> None:
         self.mails: list[Mail] = []
+        self.undisturbed = 0
+        """How many answers there were since the last 451."""
+        self._phase = "at first"
         self._system = system
+        self._longest = time.monotonic() + longest_seconds
         self._numbers = itertools.count(1)
+        self._under_way: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._finish = threading.Event()
+
+    def enter(self, phase: str) -> None:
+        """Count what is begun from now on to *phase*; return when all that was begun before has its answer.
+
+        So what a phase breaks is never counted to the one before it.
+        """
+        with self._lock:
+            self._phase = phase
+
+        def answered() -> bool:
+            with self._lock:
+                return not any(count for other, count in self._under_way.items() if other != phase)
+
+        eventually(answered, within_seconds=TIMEOUT_SECONDS, what=f"answers to mail from before: {phase}")
 
     def deferred(self) -> Counter[str]:
         """Count the answers 451 by phase."""
@@ -76,8 +96,7 @@ class ConstantMail:
     def work(self) -> None:
         """Send until `finish` and try again what was deferred; raises OSError if there is no answer at all."""
         deferred: list[Mail] = []
-        longest = time.monotonic() + LONGEST_SECONDS
-        while not self._finish.is_set() and time.monotonic() < longest:
+        while not self._finish.is_set() and time.monotonic() < self._longest and len(self.mails) < MOST_MAILS:
             again = deferred and deferred[0].due <= time.monotonic()
             self._send(deferred.pop(0) if again else self._new(), deferred)
             time.sleep(PAUSE_SECONDS)
@@ -93,18 +112,28 @@ class ConstantMail:
         return mail
 
     def _send(self, mail: Mail, deferred: list[Mail]) -> None:
-        phase = self.phase
-        reply = self._system.receive(mail.message)
+        with self._lock:
+            phase = self._phase
+            self._under_way[phase] += 1
+        try:
+            reply = self._system.receive(mail.message)
+        finally:
+            with self._lock:
+                self._under_way[phase] -= 1
         mail.replies.append((phase, reply))
+        self.undisturbed = 0 if reply.deferred else self.undisturbed + 1
         if reply.deferred:
             mail.due = time.monotonic() + RETRY_SECONDS
             deferred.append(mail)
 
 
 @contextlib.contextmanager
-def sending(system: MailSystem) -> Iterator[ConstantMail]:
-    """Send mail as long as the block lasts, then until nothing is deferred any more."""
-    mail = ConstantMail(system)
+def sending(system: MailSystem, *, longest_seconds: float) -> Iterator[ConstantMail]:
+    """Send mail as long as the block lasts, then until nothing is deferred any more.
+
+    No new mail is begun after *longest_seconds*.
+    """
+    mail = ConstantMail(system, longest_seconds)
     with ThreadPoolExecutor(SENDERS) as pool:
         senders: list[Future[None]] = [pool.submit(mail.work) for _ in range(SENDERS)]
         try:

@@ -30,8 +30,8 @@ class Verdict:
 class Session:
     """One milter connection."""
 
-    def __init__(self, port: int, timeout: float) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, timeout: float, host: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection((host, port), timeout=timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = self._socket.makefile("rb")
         self._unanswered = 0
@@ -82,10 +82,11 @@ def scan(
     client: str = "198.51.100.7",
     sender: str = "sender@example.org",
     username: str = "",
+    host: str = "127.0.0.1",
 ) -> Verdict:
     """The milter's verdict on a message; OSError if a packet is not answered within 90 seconds."""
     started = time.monotonic()
-    session = Session(port, 90)
+    session = Session(port, 90, host)
     session.macros(b"C", {"j": "mx.example.com", "{daemon_name}": "mx.example.com"})
     session.step(b"C", b"client.example.org\0" + b"4" + struct.pack("!H", 4711) + client.encode() + b"\0")
     session.step(b"H", b"client.example.org\0")
