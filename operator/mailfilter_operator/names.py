@@ -20,6 +20,9 @@ LABEL_PART_OF = "app.kubernetes.io/part-of"
 
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"
 """On every applied object: hash of what was applied, so that a field that is no longer wanted is noticed."""
+ANNOTATION_CONTENT = f"{GROUP}/content-hash"
+"""On what holds raw text: hash of the data, so that what others write there is not taken for ours. (Secrets: the data
+holds a salt.)"""
 ANNOTATION_CONFIG = f"{GROUP}/config-hash"
 """On the pod: the configuration that its containers may take (downward API)."""
 ANNOTATION_CANDIDATE = f"{GROUP}/candidate-hash"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mailfilter_operator import names
 from mailfilter_operator.api import Spec, Texts
 from mailfilter_operator.errors import InvalidSpec
 from mailfilter_operator.references import References
@@ -153,8 +154,17 @@ def refuse_path(where: str, path: str) -> None:
         raise InvalidSpec(where, f"choose another name than {path}; maps of spec.lists are called mailfilter-...")
 
 
-def is_raw_path(path: str) -> bool:
-    """Tell whether a file of a configuration is raw text, by its path."""
+def find_raw_path(key: str) -> str | None:
+    """Path of the file of raw text that has this key in a ConfigMap or Secret; None if there is none."""
+    for directory in ("local.d/maps.d", "local.d/maps", "local.d", "override.d", "maps"):
+        prefix = names.configmap_key(f"{directory}/")
+        if key.startswith(prefix):
+            path = f"{directory}/{key.removeprefix(prefix)}"
+            return path if _is_raw_path(path) else None
+    return None
+
+
+def _is_raw_path(path: str) -> bool:
     if path in {f"local.d/worker-{worker}.inc" for worker in OWNED_OPTIONS}:
         return True
     try:

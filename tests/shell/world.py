@@ -15,7 +15,8 @@ from tests.shell.memory_cluster import MemoryCluster
 from tests.unit import samples
 
 from mailfilter_operator import names
-from mailfilter_operator.pod_reports import PodReport
+from mailfilter_operator.api import Manifest
+from mailfilter_operator.pod_reports import PodReport, Verdict
 from mailfilter_operator.reconcile import Operator, reconcile
 
 RESYNC_SECONDS = 600.0
@@ -29,6 +30,10 @@ class World:
     now: str = samples.NOW
     now_ms: int = 1_795_704_000_000
     says: dict[str, PodReport | None] = field(default_factory=dict)
+    tries: bool = True
+    """Pods have had the time to try what they were asked to."""
+    found: str | None = None
+    """What they find wrong then."""
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def apply(self, name: str = "mx", **spec: Any) -> None:
@@ -45,13 +50,16 @@ class World:
         return reconcile(operator, "mail", name)
 
     def ask(self, ips: Iterable[str]) -> dict[str, PodReport]:
-        """What pods say: `says` by IP; a pod of which nothing is said there serves what its annotation asks for."""
-        told = {
-            pod["status"]["podIP"]: pod["metadata"].get("annotations", {}).get(names.ANNOTATION_CONFIG)
-            for pod in self.cluster.list_objects("Pod", "mail")
-        }
-        answers = {ip: self.says.get(ip, PodReport(told.get(ip))) for ip in ips}
+        """What pods say: `says` by IP; a pod of which nothing is said there does what its annotations ask for."""
+        pods = {pod["status"]["podIP"]: pod for pod in self.cluster.list_objects("Pod", "mail")}
+        answers = {ip: self.says.get(ip, self._obey(pods[ip])) for ip in ips}
         return {ip: report for ip, report in answers.items() if report is not None}
+
+    def _obey(self, pod: Manifest) -> PodReport:
+        told = pod["metadata"].get("annotations", {})
+        tried = told.get(names.ANNOTATION_CANDIDATE)
+        trial = Verdict(tried, self.found) if tried and self.tries else None
+        return PodReport(told.get(names.ANNOTATION_CONFIG), trial=trial)
 
     def written(self, name: str = "mx") -> list[tuple[str, str]]:
         """Writes of one pass."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mailfilter_operator import names
-from mailfilter_operator.build.metadata import build_metadata
+from mailfilter_operator.build.metadata import build_metadata, with_content_hash
 from mailfilter_operator.plan import Plan
 from mailfilter_operator.raw_text import Files
 from mailfilter_operator.validate import ValidMailFilter
@@ -24,7 +24,7 @@ def build_configmaps(valid: ValidMailFilter, plan: Plan) -> list[dict[str, Any]]
         _build_configmap(valid, names.workers_configmap(valid.name), configuration.workers),
         _build_configmap(valid, names.modules_configmap(valid.name), configuration.modules, manifest),
         _build_configmap(valid, names.clamav_configmap(valid.name), configuration.clamav),
-        _build_configmap(valid, names.files_configmap(valid.name), configuration.files, unproven),
+        with_content_hash(_build_configmap(valid, names.files_configmap(valid.name), configuration.files, unproven)),
         _build_configmap(valid, names.candidate_configmap(valid.name), {}, tried),
     ]
 

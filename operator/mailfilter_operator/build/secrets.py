@@ -8,7 +8,7 @@ from typing import Any
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
-from mailfilter_operator.build.metadata import build_metadata
+from mailfilter_operator.build.metadata import build_metadata, with_content_hash
 from mailfilter_operator.dkim.keyring import build_keyring_data, build_keyring_index
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.plan import Plan
@@ -32,13 +32,15 @@ def build_credentials(valid: ValidMailFilter, plan: Plan) -> dict[str, Any]:
     texts = {names.configmap_key(path): text for path, text in plan.configuration.credentials.items()}
     texts |= {names.candidate_key(path): text for path, text in plan.tried_credentials.items()}
     texts[names.SALT_KEY] = plan.configuration.salt
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": build_metadata(valid, names.credentials(valid.name), "credentials"),
-        "type": "Opaque",
-        "data": {key: base64.b64encode(text.encode()).decode("ascii") for key, text in texts.items()},
-    }
+    return with_content_hash(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": build_metadata(valid, names.credentials(valid.name), "credentials"),
+            "type": "Opaque",
+            "data": {key: base64.b64encode(text.encode()).decode("ascii") for key, text in texts.items()},
+        }
+    )
 
 
 def build_password_secret(valid: ValidMailFilter, password: str) -> dict[str, Any]:
