@@ -15,6 +15,17 @@ libraries=$(dirname "$(find /usr/lib -name libclamav.so.12)")
 patch --directory=/ --strip=1 --forward --batch --fuzz=0 <"$build/clamav-lua-failclosed.patch"
 cp "$build/mailfilter.lua" /usr/share/rspamd/plugins/
 cp "$build/mailfilter.conf" /etc/rspamd/modules.d/
+# The templates in rspamd's own configuration are expanded here, once and for all, so that rspamd can run with
+# --skip-template: in what a user writes, a template mark is text.
+grep -rlE '\{[%=#]' /etc/rspamd >"$build/templates"
+while read -r file; do
+    rspamadm template "$file" >"$build/expanded"
+    cat "$build/expanded" >"$file"
+done <"$build/templates"
+if grep -rnE '\{[%=#]' /etc/rspamd >&2; then
+    echo "templates that were not expanded" >&2
+    exit 1
+fi
 
 sh "$build/shrink-icu.sh" "$libraries"
 sh "$build/stub-python.sh" /usr/sbin/unbound
@@ -57,7 +68,7 @@ for applet in $(busybox --list); do
 done
 
 mkdir -p "$out/usr/lib/mailfilter" "$out/usr/share/mailfilter/hyperscan" "$out/etc/clamav"
-cp "$build"/bin/* "$out/usr/lib/mailfilter/"
+cp -R "$build"/bin/* "$out/usr/lib/mailfilter/"
 cp "$build/builtin.ndb" "$out/usr/share/mailfilter/"
 cp "$build/clamd.conf" "$out/etc/clamav/"
 cp "$build/passwd" "$build/group" "$build/nsswitch.conf" "$out/etc/"

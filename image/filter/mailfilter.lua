@@ -1,4 +1,7 @@
--- Two rules that hold whatever the scores are:
+-- Says which configuration a worker has loaded (`generation`, set by the container's entry point): a line with its
+-- hash, the kind of worker and the process id in the file `loaded`.
+--
+-- And two rules that hold whatever the scores are:
 -- * A message larger than options.max_message is refused with a reply that names the limit. (rspamd itself only stops
 --   reading it, and goes on to judge what it read.)
 -- * A message that is about to be accepted must have been scanned: ClamAV has answered "OK" or a finding of its own
@@ -33,6 +36,20 @@ if limit and limit > 0 then
       end
     end,
   })
+end
+
+if settings.generation then
+  rspamd_config:add_on_load(function(_, _, worker)
+    local path = settings.loaded or '/run/mailfilter/loaded'
+    local file, why = io.open(path, 'a')
+    if not file then
+      rspamd_logger.errx(rspamd_config, 'cannot write %s: %s', path, why)
+      return
+    end
+    -- One write: the lines of several workers must not be mixed.
+    file:write(string.format('%s %s %s\n', settings.generation, worker:get_name(), worker:get_pid()))
+    file:close()
+  end)
 end
 
 if settings.require_scan ~= false then

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 import kopf
 
 from mailfilter_operator import handlers, health, names
+from mailfilter_operator.ask_pods import make_asker
 from mailfilter_operator.cluster import connect
 from mailfilter_operator.errors import MailFilterError
 from mailfilter_operator.lease import FencedCluster, Lease
@@ -20,6 +22,9 @@ from mailfilter_operator.workqueue import Key, WorkQueue
 
 PASS_END_SECONDS = 20.0
 """A pass that runs at the end is waited for so long: as long as one request takes at most."""
+
+ASKING_THREADS = 16
+"""Pods that are asked at one time, of all MailFilters; each waits for an answer and takes no processor."""
 
 log = logging.getLogger(names.FIELD_MANAGER)
 
@@ -37,9 +42,12 @@ async def run(settings: Settings) -> None:
     lease = Lease(cluster, settings.namespace, settings.identity)
     key_threads = ThreadPoolExecutor(settings.key_workers, "keygen")
     passes = ThreadPoolExecutor(settings.workers, "pass")
+    asking = ThreadPoolExecutor(ASKING_THREADS, "ask")
     operator = Operator(
         cluster=FencedCluster(cluster, lease.may_write),
+        ask_pods=make_asker(asking),
         now=now,
+        now_ms=lambda: time.time_ns() // 1_000_000,
         key_threads=key_threads,
         image=settings.image,
         resync_seconds=settings.resync_seconds,
@@ -58,7 +66,8 @@ async def run(settings: Settings) -> None:
         # kopf looks once only which kinds there are, and nobody shall hold the Lease who cannot watch.
         if await _before(ending, readiness.wait_watchable(cluster)):
             await _work(settings, queue, lease, ending)
-    passes.shutdown(wait=False, cancel_futures=True)
+    for threads in (passes, asking):
+        threads.shutdown(wait=False, cancel_futures=True)
     key_threads.shutdown(wait=False, cancel_futures=True)
 
 

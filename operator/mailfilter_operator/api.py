@@ -18,6 +18,11 @@ Manifest = Mapping[str, Any]
 
 Disabled = Literal["Disabled"]
 
+Texts = tuple[tuple[str, str], ...]
+"""A map of the schema from text to text, sorted: a frozen class holds no dict."""
+
+Header = Literal["AuthenticationResults", "SpamStatus", "SpamdResult", "SpamdBar", "SpamLevel"]
+
 T = TypeVar("T")
 
 
@@ -67,9 +72,10 @@ class Dkim:
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    add_header: Decimal = Decimal(6)
+    greylist: Decimal | Disabled = Decimal(4)
+    add_header: Decimal | Disabled = Decimal(6)
     rewrite_subject: Decimal | Disabled = "Disabled"
-    reject: Decimal = Decimal(15)
+    reject: Decimal | Disabled = Decimal(15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +98,57 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigMapReference:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKeyReference:
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SenderList:
+    from_: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    config_map_ref: ConfigMapReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    allow: SenderList = SenderList()
+    deny: SenderList = SenderList()
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyWorker:
     count: int = 2
     timeout_seconds: int = 60
+    options: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerWorker:
+    count: int = 1
+    password_secret_ref: SecretKeyReference | None = None
+    secure_networks: tuple[str, ...] = ()
+    options: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NormalWorker:
+    enabled: bool = False
+    count: int = 1
+    options: Texts = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
     proxy: ProxyWorker = ProxyWorker()
+    controller: ControllerWorker = ControllerWorker()
+    normal: NormalWorker = NormalWorker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +164,19 @@ class Antivirus:
     on_virus: Literal["Reject"] = "Reject"
     on_failure: Literal["TempFail"] = "TempFail"
     max_message_size: str = "50Mi"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    name: str
+    key: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    files: Texts = ()
+    secret_refs: tuple[SecretFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +211,17 @@ class Pod:
 @dataclass(frozen=True, slots=True)
 class Spec:
     antivirus: Antivirus
+    replicas: int = 1
     paused: bool = False
     image: Image = Image()
     domains: tuple[Domain, ...] = ()
     dkim: Dkim = Dkim()
     actions: Actions = Actions()
+    headers: tuple[Header, ...] = ("AuthenticationResults",)
     metrics: Metrics = Metrics()
+    lists: Lists = Lists()
     workers: Workers = Workers()
+    config: Config = Config()
     logging: Logging = Logging()
     pod: Pod = Pod()
 
@@ -177,8 +243,8 @@ def parse(body: Manifest) -> MailFilter:
 
 
 def camel_case(field: str) -> str:
-    """Name of a dataclass field in the schema: `custom_urls` is `customURLs`."""
-    words = re.sub(r"_([a-z])", lambda match: match[1].upper(), field)
+    """Name of a dataclass field in the schema: `custom_urls` is `customURLs`, `from_` is `from`."""
+    words = re.sub(r"_([a-z])", lambda match: match[1].upper(), field.removesuffix("_"))
     return re.sub(r"Url(?=s?$)", "URL", words)
 
 
@@ -202,6 +268,8 @@ def _parse_object(cls: type[T], value: Any, path: str) -> T:
 def _parse_value(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _parse_object(hint, value, path)  # type: ignore[arg-type]  # is_dataclass takes instances too
+    if hint == Texts:
+        return _parse_texts(value, path)
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise InvalidSpec(path, "must be a list")
@@ -216,6 +284,12 @@ def _parse_value(hint: Any, value: Any, path: str) -> Any:
         words = [arm for arm in choices if get_origin(arm) is Literal and value in get_args(arm)]
         return value if words else _parse_value(choices[0], value, path)
     return _parse_scalar(hint, value, path)
+
+
+def _parse_texts(value: Any, path: str) -> Texts:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+        raise InvalidSpec(path, "must be an object whose values are texts")
+    return tuple(sorted(value.items()))
 
 
 def _parse_scalar(hint: type, value: Any, path: str) -> Any:

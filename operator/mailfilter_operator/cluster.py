@@ -5,6 +5,7 @@ Models of the client are not used: they would decide which fields exist, and the
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -22,6 +23,8 @@ _RESOURCES = {
     "Event": ("api/v1", "events"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "MailFilter": (f"apis/{names.API_VERSION}", names.PLURAL),
+    "Pod": ("api/v1", "pods"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Secret": ("api/v1", "secrets"),
     "Service": ("api/v1", "services"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
@@ -56,6 +59,9 @@ class Cluster(Protocol):
 
     def patch(self, live: Manifest, operations: list[dict[str, Any]]) -> Manifest:
         """JSON patch of *live*, refused with status 422 if it has changed meanwhile."""
+
+    def annotate(self, live: Manifest, annotations: Mapping[str, str | None]) -> Manifest:
+        """Set annotations of exactly this object (by UID), None removes one; status 404 or 409 if it is gone."""
 
     def delete(self, live: Manifest) -> None:
         """Delete exactly this object (by UID); it may be gone already."""
@@ -118,6 +124,11 @@ class KubernetesCluster:
         guard = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
         query = {"fieldManager": names.FIELD_MANAGER}
         return self._call("PATCH", *_identity(live), [guard, *operations], query, "application/json-patch+json")
+
+    def annotate(self, live: Manifest, annotations: Mapping[str, str | None]) -> Manifest:
+        body = {"metadata": {"uid": live["metadata"]["uid"], "annotations": dict(annotations)}}
+        query = {"fieldManager": names.FIELD_MANAGER}
+        return self._call("PATCH", *_identity(live), body, query, "application/merge-patch+json")
 
     def delete(self, live: Manifest) -> None:
         options = {"preconditions": {"uid": live["metadata"]["uid"]}, "propagationPolicy": "Background"}

@@ -31,6 +31,11 @@ def with_desired_hash(desired: Manifest) -> dict[str, Any]:
     return {**desired, "metadata": {**meta, "annotations": annotations}}
 
 
+def hash_content(data: Mapping[str, str]) -> str:
+    """SHA-256 of what a ConfigMap or Secret holds."""
+    return hashlib.sha256(json.dumps(dict(data), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def is_current(desired: Manifest, live: Manifest) -> bool:
     """Tell whether *live* needs no write; *desired* carries its hash."""
     return _holds(desired, live) and not build_removals(desired, live) and not is_frozen(desired, live)

@@ -18,6 +18,17 @@ class InvalidSpec(MailFilterError):
         self.field = field
 
 
+class InvalidReference(MailFilterError):
+    """*field* names a Secret or ConfigMap that is not there or not usable; the user must mend either.
+
+    Nobody tells us when that is done, so it is looked at again soon.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__("InvalidReference", f"{field}: {message}")
+        self.field = field
+
+
 class Conflict(MailFilterError):
     """An object that is not ours has a name that we need; a person must remove one of the two."""
 

@@ -53,6 +53,11 @@ def stalled(error: MailFilterError) -> Event:
     return Event("Warning", error.reason, error.message)
 
 
+def config_refused(error: str) -> Event:
+    """A pod tested the configuration of the spec, and it is bad."""
+    return Event("Warning", "ConfigRefused", f"rspamd refused the configuration: {error}")
+
+
 def ready() -> Event:
     """The filter became ready for the first time, or again."""
     return Event("Normal", "Ready", "The filter scans mail with the current configuration.")

@@ -8,13 +8,14 @@ from typing import Any
 import kopf
 
 from mailfilter_operator import names
-from mailfilter_operator.build import OWNED_KINDS
 from mailfilter_operator.settings import Settings
 from mailfilter_operator.workqueue import Key, WorkQueue
 
 _WATCHED = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
+    "Pod": "pods",
+    "PodDisruptionBudget": "poddisruptionbudgets",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
 }
@@ -52,6 +53,11 @@ class _Events:
             self._queue.add(key)
 
 
+def watched_kinds() -> tuple[str, ...]:
+    """Kinds whose events wake a pass, beside MailFilters."""
+    return tuple(_WATCHED)
+
+
 def register(registry: kopf.OperatorRegistry, queue: WorkQueue) -> None:
     """Watch MailFilters and what belongs to them.
 
@@ -66,8 +72,8 @@ def register(registry: kopf.OperatorRegistry, queue: WorkQueue) -> None:
     events = _Events(queue)
     kopf.on.login(registry=registry)(log_in)
     kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)(events.mailfilter_changed)
-    for kind in OWNED_KINDS:
-        kopf.on.event(_WATCHED[kind], registry=registry)(events.child_changed)
+    for plural in _WATCHED.values():
+        kopf.on.event(plural, registry=registry)(events.child_changed)
 
 
 def owners(namespace: str, meta: Mapping[str, Any]) -> Iterable[Key]:

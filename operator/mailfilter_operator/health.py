@@ -78,7 +78,7 @@ class Readiness:
 
 
 async def _check_all(cluster: Watchable) -> None:
-    checks = (asyncio.to_thread(cluster.check_watch, kind) for kind in (names.KIND, *OWNED_KINDS))
+    checks = (asyncio.to_thread(cluster.check_watch, kind) for kind in (names.KIND, "Pod", *OWNED_KINDS))
     for found in await asyncio.gather(*checks, return_exceptions=True):
         if found is not None:
             raise found  # always the first of several, so that it is said once

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -154,6 +154,9 @@ class FencedCluster:
 
     def patch(self, live: Manifest, operations: list[dict[str, Any]]) -> Manifest:
         return self._fenced(live, "patch").patch(live, operations)
+
+    def annotate(self, live: Manifest, annotations: Mapping[str, str | None]) -> Manifest:
+        return self._fenced(live, "annotate").annotate(live, annotations)
 
     def delete(self, live: Manifest) -> None:
         self._fenced(live, "delete").delete(live)

@@ -20,8 +20,15 @@ LABEL_PART_OF = "app.kubernetes.io/part-of"
 
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"
 """On every applied object: hash of what was applied, so that a field that is no longer wanted is noticed."""
+ANNOTATION_CONTENT = f"{GROUP}/content-hash"
+"""On what holds raw text: hash of the data, so that what others write there is not taken for ours. (Secrets: the data
+holds a salt.)"""
 ANNOTATION_CONFIG = f"{GROUP}/config-hash"
 """On the pod: the configuration that its containers may take (downward API)."""
+ANNOTATION_CANDIDATE = f"{GROUP}/candidate-hash"
+"""On one pod that serves: the configuration with raw text that it shall try beside the one that serves."""
+ANNOTATION_TOLD = f"{GROUP}/told"
+"""On the pod: how often it was told, and when last (milliseconds since 1970): `2@1795704000000`."""
 ANNOTATION_DOMAIN = f"{GROUP}/domain"
 ANNOTATION_SELECTOR = f"{GROUP}/selector"
 ANNOTATION_ALGORITHM = f"{GROUP}/algorithm"
@@ -33,7 +40,11 @@ ANNOTATION_KEYS = f"{GROUP}/keys"
 """On the keyring: what is public of every key, also of domains no longer in the spec, as JSON."""
 
 MILTER_PORT = 11332
+NORMAL_PORT = 11333
 CONTROLLER_PORT = 11334
+REPORT_PORT = 11380
+"""Where a filter pod reports what it serves (`/cgi-bin/state`), and rspamd's metrics (`/cgi-bin/metrics`)."""
+REPORT_PATH = "/cgi-bin/state"
 
 RUN_AS = 11333
 """User and group id of every container of the filter pod; rspamd's own image uses the same number."""
@@ -47,7 +58,16 @@ PROGRAMS = "/usr/lib/mailfilter"
 CLAMD_SOCKET = f"{CLAMD_DIRECTORY}/clamd.sock"
 
 MANIFEST_KEY = "manifest"
+SALT_KEY = "salt"
+"""Data key of the credentials: what is hashed before each of their files."""
+PASSWORD_KEY = "password"  # noqa: S105 - a data key
+"""Data key of the Secret with the generated password of the web interface."""
 WANTED_HASH_FILE = "wanted-hash"
+WANTED_CANDIDATE_FILE = "wanted-candidate"
+CANDIDATE_PREFIX = "candidate."
+"""Before the keys of what is tried: `candidate.manifest`, `candidate.local.d_multimap.conf`."""
+UNPROVEN_KEY = "unproven"
+"""Data key beside the raw text, until a pod has tried it: one that starts meanwhile tries it before it serves."""
 PRIVATE_KEY = "private.key"
 """Data key of a DKIM key Secret: the private key as PKCS#8 PEM."""
 
@@ -88,9 +108,29 @@ def modules_configmap(instance: str) -> str:
     return f"{instance}-modules"
 
 
+def candidate_configmap(instance: str) -> str:
+    """ConfigMap of raw text that is being tried, beside what serves."""
+    return f"{instance}-candidate"
+
+
 def clamav_configmap(instance: str) -> str:
     """ConfigMap of clamd.conf and freshclam.conf."""
     return f"{instance}-clamav"
+
+
+def files_configmap(instance: str) -> str:
+    """ConfigMap of the user's own text for rspamd."""
+    return f"{instance}-files"
+
+
+def credentials(instance: str) -> str:
+    """Secret of the rendered files that hold secrets, and of their salt."""
+    return f"{instance}-credentials"
+
+
+def controller(instance: str) -> str:
+    """Service of the web interface, and Secret of its generated password."""
+    return f"{instance}-controller"
 
 
 def keyring(instance: str) -> str:
@@ -127,6 +167,20 @@ def configmap_key(path: str) -> str:
     'local.d_actions.conf'
     """
     return path.replace("/", "_")
+
+
+def candidate_key(path: str) -> str:
+    """Key of a file that is tried.
+
+    >>> candidate_key("local.d/multimap.conf")
+    'candidate.local.d_multimap.conf'
+    """
+    return CANDIDATE_PREFIX + configmap_key(path)
+
+
+def controller_endpoint(instance: str, namespace: str) -> str:
+    """Where the web interface and rspamd's API are, as host:port."""
+    return f"{controller(instance)}.{namespace}.svc:{CONTROLLER_PORT}"
 
 
 def milter_endpoint(instance: str, namespace: str) -> str:

@@ -13,7 +13,9 @@ class Observed:
 
     mailfilter: Manifest
     children: dict[tuple[str, str], Manifest] = field(default_factory=dict)
-    """Live objects with our labels, and the keyring, by (kind, name)."""
+    """Live objects with our labels, the keyring and the credentials, by (kind, name)."""
+    pods: tuple[Manifest, ...] = ()
+    """The filter pods."""
 
     def owned(self, kind: str) -> Manifest | None:
         """The object of this kind that is called as the MailFilter, None if there is none or it is not ours."""
@@ -24,3 +26,8 @@ class Observed:
     def keyring(self) -> Manifest | None:
         """The Secret that the pods mount."""
         return self.children.get(("Secret", names.keyring(self.mailfilter["metadata"]["name"])))
+
+    @property
+    def credentials(self) -> Manifest | None:
+        """The Secret of rendered files that hold secrets."""
+        return self.children.get(("Secret", names.credentials(self.mailfilter["metadata"]["name"])))

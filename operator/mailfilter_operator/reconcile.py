@@ -13,16 +13,25 @@ from dataclasses import dataclass, field, replace
 from mailfilter_operator import events, names
 from mailfilter_operator.api import MailFilter, Manifest, parse
 from mailfilter_operator.apply import apply, prune, read_places
+from mailfilter_operator.ask_pods import AskPods
 from mailfilter_operator.build import build, build_names
 from mailfilter_operator.cluster import Cluster
+from mailfilter_operator.deliver import ask, deliver
+from mailfilter_operator.delivery import Pod, Wish, choose_trial_pod, read_pods, seconds_to_next_look
 from mailfilter_operator.dkim.keyring import parse_keyring
 from mailfilter_operator.dkim.keys import DkimKey, build_key_repairs, build_key_secret, parse_key_secret
 from mailfilter_operator.dkim.slots import plan_keys
 from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
 from mailfilter_operator.keygen import generate_keys
-from mailfilter_operator.observe import observe, read_key_secrets
+from mailfilter_operator.observe import observe, read_key_secrets, read_references
 from mailfilter_operator.observed import Observed
-from mailfilter_operator.render import render
+from mailfilter_operator.passwords import draw_secrets, place_of_password, store_password
+from mailfilter_operator.plan import Plan
+from mailfilter_operator.pod_reports import Verdict
+from mailfilter_operator.raw_text import RawText, read_raw_text, shorten_error
+from mailfilter_operator.raw_trial import choose_raw_text, find_verdict
+from mailfilter_operator.render import Configuration, render
+from mailfilter_operator.serving import read_serving
 from mailfilter_operator.status import Outcome, compute_status
 from mailfilter_operator.validate import validate
 
@@ -34,10 +43,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Operator:
-    """What a pass needs of the outside: the cluster, a clock (RFC 3339), threads for keys, settings."""
+    """What a pass needs of the outside: the cluster, the pods, clocks, threads for keys, settings."""
 
     cluster: Cluster
+    ask_pods: AskPods
     now: Callable[[], str]
+    """RFC 3339."""
+    now_ms: Callable[[], int]
+    """Milliseconds since 1970."""
     key_threads: Executor
     image: str
     resync_seconds: float
@@ -52,6 +65,8 @@ class _Pass:
     written: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     news: list[events.Event] = field(default_factory=list)
+    next_look: float | None = None
+    """Seconds after which the pods are to be asked again."""
 
 
 def reconcile(operator: Operator, namespace: str, name: str) -> float | None:
@@ -79,7 +94,8 @@ def reconcile(operator: Operator, namespace: str, name: str) -> float | None:
         raise failure
     if failure is not None and not isinstance(failure, InvalidSpec):
         return _CONFLICT_RETRY_SECONDS
-    return spread(operator.resync_seconds, body["metadata"]["uid"])
+    longest = spread(operator.resync_seconds, body["metadata"]["uid"])
+    return longest if run.next_look is None else min(longest, run.next_look)
 
 
 def spread(seconds: float, uid: str) -> float:
@@ -90,20 +106,74 @@ def spread(seconds: float, uid: str) -> float:
 
 def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     mailfilter = parse(body)
-    valid = validate(mailfilter, operator.image)
+    references = read_references(operator.cluster, mailfilter)
+    valid = validate(mailfilter, operator.image, references)
+    raw = read_raw_text(mailfilter.spec, references)
+    run.outcome = replace(run.outcome, notes=valid.notes)
     if mailfilter.spec.paused:
         run.outcome = replace(run.outcome, paused=True)
         return
     # Before a key is made: it would outlive a MailFilter that cannot be brought about.
-    places = read_places(operator.cluster, run.observed, build_names(valid.name))
+    of_password = place_of_password(valid)
+    places = read_places(operator.cluster, run.observed, (*build_names(valid.name), *of_password))
+    draft = draw_secrets(valid, references, run.observed, next((places[place] for place in of_password), None))
     keys = _complete_keys(operator, mailfilter, run)
-    configuration = render(valid, keys)
-    desired = build(valid, configuration, keys, run.observed.keyring)
+    run.written += store_password(operator.cluster, draft)
+    pods = read_pods(run.observed.pods)
+
+    def render_with(text: RawText) -> Configuration:
+        return render(valid, keys, draft.secrets, text)
+
+    plan = _plan(operator, run.observed, raw, render_with, pods)
+    desired = build(valid, plan, keys, run.observed.keyring)
     applied = apply(operator.cluster, places, desired)
     run.written += applied.written
     run.pruned = prune(operator.cluster, run.observed, desired)
+    # After everything else is written: what reaches the kubelet later than this it misses for a minute.
+    trial = plan.candidate.hash if plan.candidate else None
+    wish = Wish(plan.configuration.hash, trial, choose_trial_pod(pods))
+    now_ms = operator.now_ms()
+    pods, told = deliver(operator.cluster, operator.ask_pods, pods, wish, now_ms)
+    run.written += told
+    run.next_look = seconds_to_next_look(pods, wish, now_ms)
     deployment = applied.live["Deployment", valid.name]
-    run.outcome = Outcome(deployment, configuration.hash, keys, reachable=True)
+    run.outcome = Outcome(
+        deployment, plan.configuration.hash, keys, reachable=True, notes=valid.notes, pods=pods,
+        refusal=plan.refusal or _find_refusal(pods, plan.configuration.hash, raw), on_trial=plan.candidate is not None,
+    )  # fmt: skip
+
+
+def _plan(
+    operator: Operator,
+    observed: Observed,
+    raw: RawText,
+    render_with: Callable[[RawText], Configuration],
+    pods: tuple[Pod, ...],
+) -> Plan:
+    """Which raw text serves, and which is tried. Pods are asked only if there is any: nothing else can be wrong."""
+    wanted = render_with(raw)
+    if raw.is_empty:
+        return Plan(wanted)
+    pods = ask(operator.ask_pods, pods)
+    known = (observed.mailfilter.get("status") or {}).get("config") or {}
+    remembered = Verdict(known["refusedHash"], known.get("error")) if known.get("refusedHash") else None
+    choice = choose_raw_text(
+        raw,
+        read_serving(observed, pods),
+        wanted.hash,
+        harmless=raw.is_empty,
+        verdict=find_verdict(pods, wanted.hash, remembered),
+    )
+    refusal = choice.refusal and Verdict(choice.refusal.hash, shorten_error(choice.refusal.error or "", raw))
+    serving = wanted if choice.serve == raw else render_with(choice.serve)
+    return Plan(serving, choice.unproven, wanted if choice.pending else None, refusal)
+
+
+def _find_refusal(pods: tuple[Pod, ...], config_hash: str, raw: RawText) -> Verdict | None:
+    """What a pod said that was to start with the configuration, or to change to it."""
+    said = [pod.report.refused for pod in pods if pod.report and pod.report.refused]
+    found = next((verdict for verdict in said if verdict.hash == config_hash), None)
+    return found and Verdict(found.hash, shorten_error(found.error or "", raw))
 
 
 def _complete_keys(operator: Operator, mailfilter: MailFilter, run: _Pass) -> tuple[DkimKey, ...]:
@@ -177,6 +247,8 @@ def _describe_transitions(before: Manifest, after: Manifest, outcome: Outcome) -
     stalled = _condition(after, "Stalled")
     if outcome.error is not None and stalled[0] == "True" and stalled != _condition(before, "Stalled"):
         found.append(events.stalled(outcome.error))
+    if outcome.refusal is not None and stalled != _condition(before, "Stalled"):
+        found.append(events.config_refused(outcome.refusal.error or ""))
     if _condition(after, "Ready")[0] == "True" != _condition(before, "Ready")[0]:
         found.append(events.ready())
     return found

@@ -5,68 +5,84 @@ every file, those of the keys too.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import ip_network
 from typing import Any
 
 import jinja2
 
 from mailfilter_operator import names
+from mailfilter_operator.api import Sign
+from mailfilter_operator.credentials import Secrets
 from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.raw_text import NEED_REDIS, Files, RawText
+from mailfilter_operator.ucl import quote_ucl, write_score
 from mailfilter_operator.validate import ValidMailFilter
 
 METRICS = ("local.d/groups.conf", "override.d/actions.conf")
-WORKERS = tuple(f"override.d/worker-{worker}.inc" for worker in ("controller", "fuzzy", "normal", "proxy"))
+WORKERS = tuple(f"override.d/worker-{worker}.inc" for worker in ("fuzzy", "normal", "proxy"))
+CONTROLLER = "override.d/worker-controller.inc"
+"""Holds the password's hash, and so is among the credentials."""
 MODULES = (
     "override.d/antivirus.conf",
     "override.d/classifier-bayes.conf",
     "override.d/dkim_signing.conf",
     "override.d/force_actions.conf",
+    "override.d/fuzzy_check.conf",
     "override.d/logging.inc",
     "override.d/milter_headers.conf",
+    "override.d/multimap.conf",
     "override.d/options.inc",
+    "probes/expected",
 )
-NEED_REDIS = (
-    "bayes_expiry",
-    "greylist",
-    "history_redis",
-    "known_senders",
-    "neural",
-    "neural_autolearn",
-    "ratelimit",
-    "replies",
-    "reputation",
-    "url_redirector",
-)
-"""Modules that remember in Redis; there is none, and without it each would complain at every start."""
-NOT_ASKED_FOR = ("fuzzy_check",)
-"""Sends hashes of mail to servers of rspamd.com, which are free for non-commercial use alone (their usage policy)."""
 CLAMAV = ("clamav/clamd.conf", "clamav/freshclam.conf")
 
-Files = Mapping[str, str]
-"""Path below the accepted configuration to text."""
+HEADERS = {
+    "AuthenticationResults": "authentication-results",
+    "SpamStatus": "x-spam-status",
+    "SpamdResult": "x-spamd-result",
+    "SpamdBar": "x-spamd-bar",
+    "SpamLevel": "x-spam-level",
+}
+"""The header that each name of the spec stands for, as rspamd's module milter_headers calls it."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """All files of a filter pod, by the ConfigMap that holds them; `key_files` are in the keyring."""
+    """All files of a filter pod, by the ConfigMap or Secret that holds them; `key_files` are in the keyring."""
 
     metrics: Files
     workers: Files
     modules: Files
     clamav: Files
+    files: Files
+    """The user's own text."""
+    credentials: Files = field(repr=False)
+    """What holds secrets, the user's own text among it."""
+    salt: str = field(repr=False)
     key_digests: Mapping[str, str]
     """SHA-256 of each private key's file: a pod takes no key that somebody changed in the keyring. It tells nothing
     of a key that has a hundred times its entropy."""
 
     @property
+    def raw_paths(self) -> tuple[str, ...]:
+        """Files with text of the user's own, which only a test shows to be good."""
+        return tuple(sorted({*self.files, *self.credentials} - {CONTROLLER}))
+
+    @property
     def manifest(self) -> str:
-        """One line per file, sorted by path: SHA-256, key in the volume, path."""
-        public = {**self.metrics, **self.workers, **self.modules, **self.clamav}
+        """One line per file, sorted by path: SHA-256, key in the volume, path.
+
+        That of a file with secrets is of the salt and the file: a password could be guessed from a plain one.
+        """
+        public = {**self.metrics, **self.workers, **self.modules, **self.clamav, **self.files}
         lines = [(path, _sha256(text), names.configmap_key(path)) for path, text in public.items()]
+        lines += [
+            (path, f"salted:{_sha256(self.salt + text)}", names.configmap_key(path))
+            for path, text in self.credentials.items()
+        ]
         lines += [(f"keys/{file}", digest, file) for file, digest in self.key_digests.items()]
         return "".join(f"{digest}  {key}  {path}\n" for path, digest, key in sorted(lines))
 
@@ -76,38 +92,68 @@ class Configuration:
         return _sha256(self.manifest)
 
 
-def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...]) -> Configuration:
-    """Write every configuration file for *valid*, signing with *keys*."""
+def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, raw: RawText) -> Configuration:
+    """Write every configuration file for *valid*, signing with *keys*; *raw* is taken as it is."""
     values = {
         "actions": valid.spec.actions,
+        "headers": tuple(HEADERS[header] for header in valid.spec.headers),
         "metrics": valid.spec.metrics,
+        "rules": valid.sender_rules,
         "workers": valid.spec.workers,
         "logging": valid.spec.logging,
         "sign": valid.spec.dkim.sign,
         "signatures": valid.spec.antivirus.signatures,
         "limits": valid.limits,
         "keys": keys,
+        "signed": build_signed_probes(valid.spec.dkim.sign, keys),
+        "password_hash": secrets.password_hash,
         "milter_port": names.MILTER_PORT,
+        "normal_port": names.NORMAL_PORT,
         "controller_port": names.CONTROLLER_PORT,
         "clamd_socket": names.CLAMD_SOCKET,
         "signature_directory": names.SIGNATURE_DIRECTORY,
     }
 
-    def files(paths: tuple[str, ...], directory: str = "") -> Files:
+    def files(paths: tuple[str, ...], directory: str = "rspamd/") -> Files:
         return {path: _render(f"{directory}{path}", values) for path in paths}
 
-    disabled = [f"override.d/{module}.conf" for module in (*NEED_REDIS, *NOT_ASKED_FOR)]
+    disabled = [f"override.d/{module}.conf" for module in NEED_REDIS]
 
     return Configuration(
-        metrics=files(METRICS, "rspamd/"),
-        workers=files(WORKERS, "rspamd/"),
+        metrics=files(METRICS),
+        workers=files(WORKERS),
         modules={
-            **files(MODULES, "rspamd/"),
+            **files(MODULES),
             **dict.fromkeys(disabled, _render("rspamd/override.d/disabled.conf", {})),
+            **{rule.path: "".join(f"{entry}\n" for entry in rule.entries) for rule in valid.sender_rules},
         },
-        clamav=files(CLAMAV),
+        clamav=files(CLAMAV, ""),
+        files=raw.public,
+        credentials={**files((CONTROLLER,)), **raw.secret},
+        salt=secrets.salt,
         key_digests={key.file_name: hashlib.sha256(key.private_pem).hexdigest() for key in keys},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedProbe:
+    """A mail that has to be signed: its sender, the login and the client's address; no login is `-`."""
+
+    sender: str
+    user: str
+    client: str
+
+
+def build_signed_probes(sign: Sign, keys: tuple[DkimKey, ...]) -> tuple[SignedProbe, ...]:
+    """One mail for each domain that signs, of a kind that *sign* has signed; none if nothing is signed.
+
+    With such mails a pod proves raw text: rspamd sends out unsigned what it cannot sign.
+    """
+    if sign.authenticated:
+        return tuple(SignedProbe(f"probe@{key.domain}", f"probe@{key.domain}", "192.0.2.1") for key in keys)
+    networks = [ip_network(network, strict=False) for network in sign.networks]
+    clients = [str(network.network_address) for network in networks] + (["127.0.0.1"] if sign.local else [])
+    return tuple(SignedProbe(f"probe@{key.domain}", "-", client) for key in keys for client in clients[:1])
 
 
 def _render(template: str, values: dict[str, Any]) -> str:
@@ -127,28 +173,6 @@ def _environment() -> jinja2.Environment:
     environment.filters["ucl"] = quote_ucl
     environment.filters["score"] = write_score
     return environment
-
-
-def quote_ucl(value: Any) -> str:
-    r"""A string, boolean or list of strings in rspamd's configuration language.
-
-    UCL reads JSON strings. Braces and `$` are written as escapes, because rspamd expands its own template marks in the
-    text of a file before UCL reads it, and UCL expands variables before it reads escapes.
-
-    >>> print(quote_ucl('a "b" {{ c }} $DBDIR'))
-    "a \"b\" \u007b\u007b c \u007d\u007d \u0024DBDIR"
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(quote_ucl(item) for item in value) + "]"
-    text = json.dumps(str(value), ensure_ascii=False)
-    return text.replace("{", "\\u007b").replace("}", "\\u007d").replace("$", "\\u0024")
-
-
-def write_score(value: Decimal | str) -> str:
-    """A score as rspamd reads it; null switches an action off."""
-    return "null" if value == "Disabled" else format(Decimal(value).normalize(), "f")
 
 
 def _sha256(text: str) -> str:

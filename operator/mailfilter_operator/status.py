@@ -10,12 +10,17 @@ from typing import Any
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
+from mailfilter_operator.delivery import Pod
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.records import build_dkim_record
-from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
+from mailfilter_operator.errors import ClusterError, InvalidReference, InvalidSpec, MailFilterError
+from mailfilter_operator.pod_reports import Verdict
+from mailfilter_operator.validate import Note
 
 FORBIDDEN = 403
 """HTTP status of a missing right: somebody has to grant it."""
+
+REFUSED = "ConfigRefused"
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 
@@ -40,6 +45,14 @@ class Outcome:
     paused: bool = False
     reachable: bool = False
     """The Service is there and ours."""
+    notes: tuple[Note, ...] = ()
+    """What is valid and does not do all that it seems to."""
+    pods: tuple[Pod, ...] = ()
+    """The filter pods with what they report."""
+    refusal: Verdict | None = None
+    """What rspamd in a pod said against the configuration of the spec."""
+    on_trial: bool = False
+    """A pod is to try the raw text of the spec; the last good one serves meanwhile."""
 
     @property
     def has_passing_error(self) -> bool:
@@ -59,13 +72,17 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
     ]
     conditions = compute_conditions(outcome, {entry["type"]: entry for entry in seen})
     workload = (outcome.deployment or {}).get("status") or {}
+    instance = (meta["name"], meta["namespace"])
+    endpoints = {"milter": names.milter_endpoint(*instance), "controller": names.controller_endpoint(*instance)}
     status: dict[str, Any] = {
         "observedGeneration": meta["generation"],
         "conditions": _stamp(conditions, previous.get("conditions") or [], meta["generation"], now),
         "replicas": workload.get("replicas", 0),
         "readyReplicas": workload.get("readyReplicas", 0),
+        "selector": ",".join(f"{label}={value}" for label, value in sorted(names.selector(meta["name"]).items())),
+        "config": _describe_config(outcome, previous.get("config") or {}),
         "domainCount": len(spec.get("domains") or ()),
-        "endpoints": {"milter": names.milter_endpoint(meta["name"], meta["namespace"])} if outcome.reachable else {},
+        "endpoints": endpoints if outcome.reachable else {},
         "domains": previous.get("domains") or [],
         "dnsRecords": previous.get("dnsRecords") or [],
     }
@@ -94,10 +111,11 @@ def compute_conditions(outcome: Outcome, seen: Mapping[str, Mapping[str, Any]] |
 
 
 def _config_valid(outcome: Outcome) -> Condition:
-    if isinstance(outcome.error, InvalidSpec):
+    if isinstance(outcome.error, InvalidSpec | InvalidReference):
         served = " The configuration applied before goes on serving." if outcome.deployment else ""
         return Condition(FALSE, outcome.error.reason, f"{outcome.error.message}.{served}")
-    return Condition(TRUE, "Valid", "The spec can be rendered.")
+    note = outcome.notes[0] if outcome.notes else Note("Valid", "The spec can be rendered.")
+    return Condition(TRUE, note.reason, note.message)
 
 
 def _config_applied(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
@@ -110,18 +128,42 @@ def _config_applied(outcome: Outcome, seen: Mapping[str, Any] | None) -> Conditi
         return Condition(UNKNOWN, "Paused", "spec.paused is set; nothing is applied.")
     if deployment is None:
         return Condition(FALSE, "NotDeployed", "The Deployment does not exist yet.")
-    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    if outcome.refusal is not None:
+        return Condition(FALSE, REFUSED, _describe_refusal(outcome.refusal))
     state = deployment.get("status") or {}
-    if annotations.get(names.ANNOTATION_CONFIG) != outcome.config_hash:
-        return Condition(FALSE, "NotDeployed", "The Deployment has another configuration.")
     if state.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
         return Condition(FALSE, "RollingOut", "The Deployment has not been looked at by its controller yet.")
     total, updated, ready = (state.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas"))
     if updated < deployment["spec"].get("replicas", 1) or total > updated:
-        return Condition(FALSE, "RollingOut", f"{updated} of {total} pods have the current configuration.")
+        return Condition(FALSE, "RollingOut", f"{updated} of {total} pods are as the Deployment wants them.")
     if ready < 1:
-        return Condition(FALSE, "NoReadyPod", "No pod with the current configuration is ready.")
-    return Condition(TRUE, "Applied", "Every pod runs the current configuration.")
+        return Condition(FALSE, "NoReadyPod", "No pod is ready.")
+    return _delivered(outcome)
+
+
+def _delivered(outcome: Outcome) -> Condition:
+    """By what the pods themselves report."""
+    serving = [pod.report is not None and pod.report.active == outcome.config_hash for pod in outcome.pods if pod.ready]
+    if not serving:
+        return Condition(FALSE, "NoReadyPod", "No pod is ready.")
+    if not all(serving):
+        count = f"{sum(serving)} of {len(serving)} ready pods report the current configuration."
+        return Condition(FALSE, "Delivering", count)
+    if outcome.on_trial:
+        return Condition(FALSE, "OnTrial", "A pod that serves tries the raw text; the last good one serves meanwhile.")
+    return Condition(TRUE, "Applied", "Every ready pod reports the current configuration.")
+
+
+def _describe_refusal(refusal: Verdict) -> str:
+    return f"rspamd refused the configuration, the last good one serves where there is one: {refusal.error}"
+
+
+def _describe_config(outcome: Outcome, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """Hash of what pods are told to serve, and what was refused; that of before where this pass did not get so far."""
+    if outcome.config_hash is None:
+        return dict(previous)
+    refused = {"refusedHash": outcome.refusal.hash, "error": outcome.refusal.error} if outcome.refusal else {}
+    return {"hash": outcome.config_hash, **refused}
 
 
 def _available(deployment: Manifest | None) -> Condition:
@@ -144,6 +186,8 @@ def _reconciling(outcome: Outcome, applied: Condition) -> Condition:
         return Condition(TRUE, outcome.error.reason, f"{outcome.error.message}. It is tried again.")
     if outcome.error is not None or outcome.paused:
         return Condition(FALSE, "Stalled", "Nothing is done until the reason of Stalled is gone.")
+    if outcome.refusal is not None:
+        return Condition(FALSE, "Stalled", "Nothing is done until the reason of Stalled is gone.")
     if applied.status != TRUE:
         return Condition(TRUE, applied.reason, applied.message)
     return Condition(FALSE, "Done", "There is nothing left to do for this generation.")
@@ -154,6 +198,8 @@ def _stalled(outcome: Outcome) -> Condition:
         return Condition(TRUE, outcome.error.reason, outcome.error.message)
     if outcome.paused:
         return Condition(TRUE, "Paused", "spec.paused is set; only status is written. Set it to false to go on.")
+    if outcome.refusal is not None:
+        return Condition(TRUE, REFUSED, f"{_describe_refusal(outcome.refusal)}. Correct it in the spec.")
     return Condition(FALSE, "Progressing", "Nothing is in the way.")
 
 

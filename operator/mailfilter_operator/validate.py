@@ -1,17 +1,19 @@
-"""The only step that refuses what a user wrote: MailFilter to ValidMailFilter, or InvalidSpec.
+"""The only step that refuses what a user wrote (but for raw text): MailFilter to ValidMailFilter, or InvalidSpec.
 
 Schema and CEL in the CRD judge most; here stands what they cannot: values that fit one by one and not together.
 After this step nothing can fail for a reason that lies in the spec.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from mailfilter_operator.api import MailFilter, Spec
 from mailfilter_operator.errors import InvalidSpec
+from mailfilter_operator.lists import SenderRule, read_lists
 from mailfilter_operator.quantities import parse_quantity
+from mailfilter_operator.references import References
 
 MEBIBYTE = 1024 * 1024
 
@@ -31,6 +33,14 @@ class ScanLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something valid that does not do all that it seems to; `reason` and `message` as those of a condition."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ValidMailFilter:
     """A MailFilter of which everything can be built."""
 
@@ -41,12 +51,14 @@ class ValidMailFilter:
     image: str
     spec: Spec
     limits: ScanLimits
+    sender_rules: tuple[SenderRule, ...]
+    notes: tuple[Note, ...]
 
 
-def validate(mailfilter: MailFilter, default_image: str) -> ValidMailFilter:
+def validate(mailfilter: MailFilter, default_image: str, references: References | None = None) -> ValidMailFilter:
     """Check what the schema cannot, and derive what several builders need.
 
-    Raises InvalidSpec, which names the field and the remedy.
+    Raises InvalidSpec or InvalidReference, which name the field and the remedy.
     """
     spec, meta = mailfilter.spec, mailfilter.metadata
     _refuse_colliding_databases(spec.antivirus.signatures.custom_urls)
@@ -56,8 +68,17 @@ def validate(mailfilter: MailFilter, default_image: str) -> ValidMailFilter:
     _refuse_short_timeout(spec, shortest)
     limits = replace(shortest, task_timeout=spec.workers.proxy.timeout_seconds)
     _refuse_small_memory(spec, limits)
-    image = compute_image(spec, default_image)
-    return ValidMailFilter(meta.name, meta.namespace, meta.uid, meta.generation, image, spec, limits)
+    return ValidMailFilter(
+        meta.name,
+        meta.namespace,
+        meta.uid,
+        meta.generation,
+        image=compute_image(spec, default_image),
+        spec=spec,
+        limits=limits,
+        sender_rules=read_lists(spec, references or References()),
+        notes=tuple(_find_notes(spec)),
+    )
 
 
 def compute_limits(max_message_size: str) -> ScanLimits:
@@ -87,6 +108,15 @@ def compute_image(spec: Spec, default_image: str) -> str:
 def database_name(url: str) -> str:
     """File name that freshclam gives to a database from *url*."""
     return urlsplit(url).path.rsplit("/", 1)[-1]
+
+
+def _find_notes(spec: Spec) -> Iterator[Note]:
+    if spec.actions.greylist != "Disabled":
+        yield Note(
+            "GreylistInactive",
+            "The spec can be rendered. Mail is not greylisted: that needs Redis, which this release does not run. Set "
+            "spec.actions.greylist to Disabled if it shall stay so.",
+        )
 
 
 def _refuse_colliding_databases(urls: Iterable[str]) -> None:
@@ -147,7 +177,7 @@ def _refuse_small_memory(spec: Spec, limits: ScanLimits) -> None:
         if memory is not None and parse_quantity(memory) < needed:
             raise InvalidSpec(
                 f"spec.pod.resources.{container}.limits.memory",
-                f"{memory} is too little for spec.antivirus.maxMessageSize and spec.workers.proxy.count, which need "
+                f"{memory} is too little for spec.antivirus.maxMessageSize and the counts of spec.workers, which need "
                 f"{math.ceil(needed / MEBIBYTE)}Mi; raise it, or lower one of them",
             )
 
@@ -155,8 +185,10 @@ def _refuse_small_memory(spec: Spec, limits: ScanLimits) -> None:
 def compute_memory(spec: Spec, limits: ScanLimits) -> dict[str, int]:
     """Bytes that rspamd and clamd need at least, by container.
 
-    Each holds a message several times while it scans. rspamd with two workers took 250 MiB (PSS: most pages are
-    shared); 60 MiB for each more is an estimate on the safe side.
+    Each holds a message several times while it scans. rspamd with two workers and a controller took 250 MiB (PSS: most
+    pages are shared); 60 MiB for each more is an estimate on the safe side.
     """
-    message = 4 * limits.max_message
-    return {"rspamd": message + (130 + 60 * spec.workers.proxy.count) * MEBIBYTE, "clamd": message}
+    workers, message = spec.workers, 4 * limits.max_message
+    processes = workers.proxy.count + workers.controller.count - 1
+    processes += workers.normal.count if workers.normal.enabled else 0
+    return {"rspamd": message + (130 + 60 * processes) * MEBIBYTE, "clamd": message}

@@ -25,12 +25,18 @@ class Case:
 
 def load_accepted() -> list[Case]:
     """Cases that the API server must accept."""
-    return [*_load("accepted"), *_many_domains()]
+    return [*_load("accepted"), *_many_domains(), *_long_texts()]
 
 
 def load_refused() -> list[Case]:
     """Cases that the API server must refuse, each with at least one expected message."""
-    return [*_load("refused"), Case("101 domains", with_domains(101), {"spec.domains": "must have at most 100 items"})]
+    too_many = Case("101 domains", with_domains(101), {"spec.domains": "must have at most 100 items"})
+    too_long = merge(base(), {"spec": {"config": {"files": {"maps/own": "192.0.2.1\n" * 92_000}}}})
+    return [
+        *_load("refused"),
+        too_many,
+        Case("a file of 900 KiB", too_long, {"spec.config.files": "shorten the files"}),
+    ]
 
 
 def base() -> dict[str, Any]:
@@ -84,6 +90,21 @@ def _many_domains() -> Iterator[Case]:
     yield Case("100 domains of 226 characters", with_domains(100, 253 - beside_own_selector), {})
     yield Case("100 domains of 178, long selectors", with_domains(100, 253 - beside_long_selector, "s" * 63), {})
     yield Case("100 domains of 240 characters, short selectors", with_domains(100, 240, "s"), {})
+
+
+def _long_texts() -> Iterator[Case]:
+    """As much text and as many entries as allowed."""
+    files = {f"local.d/{index:02}{'x' * 98}": "# a\n" * 1310 for index in range(100)}
+    yield Case("512 KiB in 100 files", merge(base(), {"spec": {"config": {"files": files}}}), {})
+    senders = {
+        "from": [f"{index:03}{'a' * 61}@{domain_of(100, index)}" for index in range(200)],
+        "domains": [domain_of(253, index) for index in range(200)],
+        "networks": [f"2001:db8:0:{index:x}::/64" for index in range(200)],
+    }
+    yield Case("1200 entries in lists", merge(base(), {"spec": {"lists": {"allow": senders, "deny": senders}}}), {})
+    options = {f"a{index}_{'b' * 56}": "c" * 1024 for index in range(32)}
+    workers = {worker: {"options": options} for worker in ("proxy", "controller", "normal")}
+    yield Case("32 options of 1 KiB for each worker", merge(base(), {"spec": {"workers": workers}}), {})
 
 
 def _load(directory: str) -> Iterator[Case]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.api import cases
 from tests.api.server import ApiServer
 
-from mailfilter_operator import api, validate
+from mailfilter_operator import api, raw_text, references, validate
+
+KEYS = ("admin_password", "arc.conf", "b_B")
+"""Of the Secrets that the cases refer to."""
 
 
 @pytest.mark.parametrize("case", cases.load_accepted(), ids=lambda case: case.title)
@@ -14,7 +19,12 @@ def test_accepted_and_understood_by_the_operator(mailfilter_api: ApiServer, case
     answer = mailfilter_api.try_create(case.body)
 
     assert answer.complaints == ()
-    validate.validate(api.parse(answer.stored), "localhost/mailfilter:0.1.0")
+    spec = api.parse(answer.stored).spec
+    referred: dict[str, Any] = {name: {} for name in references.find_configmap_names(spec)}
+    found = {name: {"data": dict.fromkeys(KEYS, "b25l")} for name in references.find_secret_names(spec)}
+    known = references.References(referred, found)
+    validate.validate(api.parse(answer.stored), "localhost/mailfilter:0.1.0", known)
+    raw_text.read_raw_text(spec, known)
 
 
 @pytest.mark.parametrize("case", cases.load_refused(), ids=lambda case: case.title)
@@ -35,6 +45,6 @@ def test_what_is_left_out_means_the_same_to_server_and_operator(mailfilter_api: 
 
 
 def test_an_unknown_field_is_refused(mailfilter_api: ApiServer) -> None:
-    body = cases.merge(cases.base(), {"spec": {"replicas": 2}})
+    body = cases.merge(cases.base(), {"spec": {"size": 2}})
 
     assert mailfilter_api.try_create(body).says("", "unknown field")

@@ -13,8 +13,9 @@ import yaml
 from tests.api.operator_process import ACCOUNT, INSTALL, NAMESPACE
 from tests.api.server import ROOT, ApiServer
 from tests.cluster.connection import Connection
+from tests.unit import samples
 
-from mailfilter_operator import api, build, render, validate
+from mailfilter_operator import api, build, validate
 
 EXAMPLES = sorted((ROOT / "manifests" / "examples").glob("*.yaml"))
 
@@ -59,7 +60,7 @@ def test_namespace_refuses_a_pod_that_is_not_restricted(installed: Connection) -
 def test_filter_pod_is_restricted(installed: Connection, mailfilter_api: ApiServer) -> None:
     full = yaml.safe_load((ROOT / "manifests" / "examples" / "full.yaml").read_text())
     valid = validate.validate(api.parse(mailfilter_api.try_create(full).stored), "localhost/mailfilter:0.1.0")
-    objects = build.build(valid, render.render(valid, ()), (), None)
+    objects = build.build(valid, samples.plan(valid, ()), (), None)
     pod = next(item for item in objects if item["kind"] == "Deployment")["spec"]["template"]["spec"]
 
     assert try_pod(installed, {**pod, "serviceAccountName": "default"}) == ""

@@ -7,7 +7,7 @@ the path of the checkout, so clusters of two checkouts stand side by side.
 ==============  ==========================================================================
 layout          names, addresses, ports and paths: what the others agree on
 cache           directories outside the checkout, keyed by what went into them
-packages        Debian packages the cluster and the image builds need
+packages        Debian packages that cluster, image builds and tests need
 programs        Go programs of ``modules/``, built once
 images          OCI archives: written, read, imported into containerd
 certificates    one authority per tier, and the kubeconfigs made from it

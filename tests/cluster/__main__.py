@@ -17,8 +17,9 @@ def _binaries(_options: argparse.Namespace) -> int:
     return 0
 
 
-def _packages(_options: argparse.Namespace) -> int:
-    installed = packages.install()
+def _packages(options: argparse.Namespace) -> int:
+    wanted = packages.CLUSTER + packages.BUILD
+    installed = packages.install(wanted + packages.BROWSER if options.browser else wanted)
     print("installed: " + (" ".join(installed) or "nothing, all there"))
     return 0
 
@@ -76,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     names = [tier.name for tier in layout.current_cluster().tiers]
 
     commands.add_parser("binaries", help="build the Go programs").set_defaults(act=_binaries)
-    commands.add_parser("packages", help="install missing Debian packages").set_defaults(act=_packages)
+    debian = commands.add_parser("packages", help="install missing Debian packages")
+    debian.add_argument("--browser", action="store_true", help="the tests' browser, too")
+    debian.set_defaults(act=_packages)
     up = commands.add_parser("up", help="start a tier (default: node) unless it is up")
     up.add_argument("--tier", action="append", choices=names)
     up.set_defaults(act=_up)

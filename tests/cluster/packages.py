@@ -1,4 +1,4 @@
-"""Debian packages that the cluster and the image builds need: what is missing is installed, nothing upgraded."""
+"""Debian packages that cluster, image builds and tests need: what is missing is installed, nothing upgraded."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ CLUSTER = (
 BUILD = ("buildah", "busybox-static", "mmdebstrap", "shellcheck", "skopeo")
 """What the images are built and checked with."""
 
+BROWSER = ("chromium", "chromium-driver")
+"""What the tests open rspamd's web interface with; some 440 MB, which the demo does without."""
+
 
 def missing(names: tuple[str, ...]) -> list[str]:
     """Return those of *names* that are not installed."""
@@ -39,7 +42,7 @@ def missing(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name not in installed]
 
 
-def install(names: tuple[str, ...] = CLUSTER + BUILD) -> list[str]:
+def install(names: tuple[str, ...]) -> list[str]:
     """Install those of *names* that are missing and return them; package lists are refreshed only for that."""
     if not missing(names):
         return []

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import yaml
+from tests.unit import samples
 
 from mailfilter_operator import names
 from mailfilter_operator.api import parse
 from mailfilter_operator.build import build
-from mailfilter_operator.render import render
+from mailfilter_operator.passwords import place_of_password
 from mailfilter_operator.status import Outcome, compute_conditions
 from mailfilter_operator.validate import validate
 
@@ -36,11 +37,11 @@ def test_the_resource_can_be_built_and_the_table_of_objects_is_complete() -> Non
     body = yaml.safe_load(text)
     body["metadata"] |= {"uid": "1", "generation": 1}
     valid = validate(parse(body), "localhost/mailfilter:0.1.0")
-    objects = {(item["kind"], item["metadata"]["name"]) for item in build(valid, render(valid, ()), (), None)}
+    objects = {(item["kind"], item["metadata"]["name"]) for item in build(valid, samples.plan(valid, ()), (), None)}
     listed = {(row[0], row[1]) for row in table("What it makes")}
     key_secret = ("Secret", "mx-dkim-<hash of the domain>-r0")
     assert names.dkim_secret("mx", "example.com", "r0").startswith("mx-dkim-")
-    assert listed == objects | {key_secret}
+    assert listed == objects | {key_secret, *place_of_password(valid)}
 
 
 def test_the_table_of_conditions_is_complete() -> None:

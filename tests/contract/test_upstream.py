@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from tests.image.rootfs import run_in_rootfs
+from tests.unit import samples
 
 from mailfilter_operator.api import parse
-from mailfilter_operator.render import Configuration, render
+from mailfilter_operator.render import Configuration
 from mailfilter_operator.validate import validate
 
 AWKWARD = (
@@ -60,12 +61,19 @@ def configuration(spec: Mapping[str, Any]) -> Configuration:
     custom = {"signatures": {"source": "CustomOnly", "customURLs": ["http://signatures.test/own.ndb"]}}
     metadata = {"name": "mx", "namespace": "mail", "uid": "1", "generation": 1}
     mailfilter = parse({"metadata": metadata, "spec": {"antivirus": custom, **spec}})
-    return render(validate(mailfilter, "localhost/mailfilter:0.1.0"), ())
+    return samples.render(validate(mailfilter, samples.IMAGE), ())
 
 
 def write(rendered: Configuration, directory: Path) -> None:
     """Write the files as the entry points lay them out, readable for the image's user."""
-    for files in (rendered.metrics, rendered.workers, rendered.modules, rendered.clamav):
+    for files in (
+        rendered.metrics,
+        rendered.workers,
+        rendered.modules,
+        rendered.clamav,
+        rendered.files,
+        rendered.credentials,
+    ):
         for path, text in files.items():
             (directory / path).parent.mkdir(exist_ok=True)
             (directory / path).write_text(text)
@@ -85,15 +93,18 @@ def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return run_in_rootfs(command, {directory: "/conf"})
 
 
-def dump(directory: Path, section: str) -> str:
-    """Return a section of rspamd's configuration, as rspamd read it, in JSON."""
-    return run(directory, "rspamadm", "--var=LOCAL_CONFDIR=/conf", "configdump", "--json", section).stdout
+def dump(directory: Path, *sections: str) -> str:
+    """Return sections of rspamd's configuration, or all of it, as rspamd read it, in JSON."""
+    command = ("rspamadm", "--var=LOCAL_CONFDIR=/conf", "configdump", "--skip-template", "--json", *sections)
+    result = run(directory, *command)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_the_programs_accept_what_is_rendered(accepted: tuple[str, Path]) -> None:
     _, directory = accepted
     for command in (
-        ("rspamadm", "--var=LOCAL_CONFDIR=/conf", "configtest"),
+        ("rspamadm", "--var=LOCAL_CONFDIR=/conf", "configtest", "--skip-template"),
         ("clamd", "--config-file=/conf/clamav/clamd.conf", "--version"),
         ("freshclam", "--config-file=/conf/clamav/freshclam.conf", "--version"),
     ):

@@ -1,8 +1,8 @@
 """Each case: what the operator makes of one MailFilter, as files to read and to review in a diff.
 
-`mailfilter.yaml` is the resource as the API server returns it; `objects.yaml` are the objects in the order in which
-they are applied, `files/` the files of the pod that differ from those of the case `minimal`. `pytest --update-golden`
-writes both anew.
+`mailfilter.yaml` is the resource as the API server returns it, `references.yaml` what it refers to; `objects.yaml` are
+the objects in the order in which they are applied, `files/` the files of the pod that differ from those of the case
+`minimal`. `pytest --update-golden` writes both anew.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from mailfilter_operator import names
 from mailfilter_operator.api import parse
 from mailfilter_operator.build import build
 from mailfilter_operator.dkim.keys import DkimKey
-from mailfilter_operator.render import render
+from mailfilter_operator.plan import Plan
+from mailfilter_operator.references import References
 from mailfilter_operator.validate import validate
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/mailfilter.yaml"))
@@ -52,24 +53,47 @@ Dumper.add_representer(str, _represent_text)
 def without_private_keys(manifest: dict[str, Any], keys: tuple[DkimKey, ...]) -> dict[str, Any]:
     """The object with words in place of every private key, after a look whether it is the right one."""
     shown = copy.deepcopy(manifest)
-    if manifest["kind"] == "Secret":
+    if manifest["metadata"]["labels"][names.LABEL_COMPONENT] == "keyring":
         for key in keys:
             assert base64.b64decode(shown["data"][key.file_name]) == key.private_pem
             shown["data"][key.file_name] = f"<private key of {key.domain}>"
     return shown
 
 
+def encode(text: str) -> str:
+    """A text as a Secret holds it."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def read_references(path: Path) -> References:
+    """What a MailFilter refers to; Secrets are written as text there."""
+    found: dict[str, dict[str, Any]] = {"ConfigMap": {}, "Secret": {}}
+    for manifest in yaml.safe_load_all(path.read_text()) if path.exists() else ():
+        data = {key: encode(text) for key, text in manifest.get("stringData", {}).items()}
+        found[manifest["kind"]][manifest["metadata"]["name"]] = {"data": data or manifest["data"]}
+    return References(found["ConfigMap"], found["Secret"])
+
+
 def make(case: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Objects and files of a MailFilter; a text that is in files/ is in no object."""
-    valid = validate(parse(yaml.safe_load((case / "mailfilter.yaml").read_text())), samples.IMAGE)
+    references = read_references(case / "references.yaml")
+    valid = validate(parse(yaml.safe_load((case / "mailfilter.yaml").read_text())), samples.IMAGE, references)
     keys = tuple(samples.dkim_key(domain.name, selector="mf20261123-4f2a") for domain in valid.spec.domains)
-    configuration = render(valid, keys)
-    files = {**configuration.metrics, **configuration.workers, **configuration.modules, **configuration.clamav}
-    objects = [without_private_keys(manifest, keys) for manifest in build(valid, configuration, keys, None)]
-    for data in [manifest["data"] for manifest in objects if manifest["kind"] == "ConfigMap"]:
-        for path in [path for path in files if names.configmap_key(path) in data]:
-            assert data[names.configmap_key(path)] == files[path]
-            data[names.configmap_key(path)] = f"<files/{path}>"
+    configuration = samples.render(valid, keys, references)
+    files = {
+        **configuration.metrics,
+        **configuration.workers,
+        **configuration.modules,
+        **configuration.clamav,
+        **configuration.files,
+        **configuration.credentials,
+    }
+    objects = [without_private_keys(manifest, keys) for manifest in build(valid, Plan(configuration), keys, None)]
+    for manifest in objects:
+        for path in [path for path in files if names.configmap_key(path) in manifest.get("data", {})]:
+            text = files[path] if manifest["kind"] == "ConfigMap" else encode(files[path])
+            assert manifest["data"][names.configmap_key(path)] == text
+            manifest["data"][names.configmap_key(path)] = f"<files/{path}>"
     return objects, files
 
 

@@ -17,6 +17,7 @@ from tests.image.rootfs import CHECKOUT, USER, command_in_rootfs, run_in_rootfs
 
 EXAMPLE = Path(__file__).parent / "candidate"
 PROGRAMS = "/usr/lib/mailfilter"
+SALT = "5a" * 32
 
 
 def example_files() -> dict[str, str]:
@@ -24,22 +25,30 @@ def example_files() -> dict[str, str]:
     return {str(path.relative_to(EXAMPLE)): path.read_text() for path in EXAMPLE.rglob("*") if path.is_file()}
 
 
-def write_candidate(directory: Path, files: Mapping[str, str], wanted: str | None = None) -> str:
+def write_candidate(
+    directory: Path,
+    files: Mapping[str, str],
+    wanted: str | None = None,
+    *,
+    secret: Mapping[str, str] | None = None,
+    salt: str = SALT,
+) -> str:
     """Lays files out as the projected volume does, replacing what was there; returns the manifest's hash.
 
-    Files below keys/ come from a Secret, under their own names. wanted is the hash that the pod's annotation asks for,
-    by default the right one.
+    Files below keys/ come from a Secret, under their own names. secret are the files of mx-credentials, where salt is
+    too. wanted is the hash that the pod's annotation asks for, by default the right one.
     """
     generation = directory / f"..{time.monotonic_ns()}"
     generation.mkdir(parents=True)
-    lines = []
-    for path, content in sorted(files.items()):
-        secret = path.startswith("keys/")
-        key = path.removeprefix("keys/") if secret else path.replace("/", "_")
+    digests = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in files.items()}
+    for path, content in (secret or {}).items():
+        digests[path] = f"salted:{hashlib.sha256((salt + content).encode()).hexdigest()}"
+    manifest = ""
+    for path, content in sorted({**files, **(secret or {})}.items()):
+        key = path.removeprefix("keys/") if path.startswith("keys/") else path.replace("/", "_")
         (generation / key).write_text(content)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        lines.append(f"{digest}  {key}  {path}\n")
-    manifest = "".join(lines)
+        manifest += f"{digests[path]}  {key}  {path}\n"
+    (generation / "salt").write_text(salt)
     (generation / "manifest").write_text(manifest)
     found = hashlib.sha256(manifest.encode()).hexdigest()
     (generation / "wanted-hash").write_text(wanted or found)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.image.conftest import files, place_database, serve_databases, wait_ready
-from tests.image.pod import Pod, wait_until, write_candidate
+from tests.image.pod import PROGRAMS, SALT, Pod, wait_until, write_candidate
 
 BROKEN = {"override.d/actions.conf": "reject = 15;\nadd_header = ;\n"}
 
@@ -24,6 +24,27 @@ def test_takes_a_complete_candidate(pod: Pod) -> None:
     assert str(live.readlink()) == f"candidates/{wanted}"
     assert [path.name for path in live.parent.joinpath("candidates").iterdir()] == [wanted]
     assert live.joinpath("keys/example.com.mf1.key").stat().st_mode & 0o077 == 0
+
+
+CREDENTIALS = {"override.d/worker-controller.inc": 'password = "q";\n', "maps/own": "192.0.2.1\n"}
+
+
+def take(pod: Pod, salt: str = SALT) -> str:
+    """What take-config says of a candidate with two files of mx-credentials."""
+    write_candidate(pod.candidate, files(), secret=CREDENTIALS, salt=salt)
+    taken = pod.run("rspamd", f"{PROGRAMS}/take-config", "local.d", "override.d", "maps", "keys")
+    return taken.stdout + taken.stderr
+
+
+def test_takes_files_of_the_credentials_by_their_salted_hashes(pod: Pod) -> None:
+    taken = pod.directory / "rspamd/memory/candidates" / take(pod).strip()
+    assert {path: (taken / path).read_text() for path in CREDENTIALS} == CREDENTIALS
+    assert not list(taken.glob("*salt*"))
+
+
+@pytest.mark.parametrize("salt", ["", "5a" * 31, "5A" * 32, "5a" * 32 + "\n", "5a" * 33])
+def test_takes_no_credentials_with_a_salt_of_another_form(pod: Pod, salt: str) -> None:
+    assert "salt is not 64 hexadecimal digits" in take(pod, salt)
 
 
 def test_clamav_containers_take_only_their_files(pod: Pod) -> None:
@@ -56,15 +77,31 @@ def test_clamav_containers_take_only_their_files(pod: Pod) -> None:
             lambda pod: (pod.candidate / "..data/override.d_actions.conf").write_text("reject = 1;\n"),
             "override.d_actions.conf does not have the hash",
         ),
+        (lambda pod: (pod.candidate / "..data/salt").unlink(), "salt is missing"),
+        (lambda pod: (pod.candidate / "..data/salt").write_text("a5" * 32), "maps_own does not have the hash"),
+        (
+            lambda pod: (pod.candidate / "..data/maps_own").write_text("0.0.0.0/0\n"),
+            "maps_own does not have the hash",
+        ),
         (
             lambda pod: (pod.candidate / "..data/example.com.mf1.key").write_text(""),
             "example.com.mf1.key does not have the hash",
         ),
     ],
-    ids=["annotation", "no annotation", "no manifest", "missing file", "planted file", "empty key"],
+    ids=[
+        "annotation",
+        "no annotation",
+        "no manifest",
+        "missing file",
+        "planted file",
+        "no salt",
+        "another salt",
+        "planted file of the credentials",
+        "empty key",
+    ],
 )
 def test_waits_for_a_complete_candidate(pod: Pod, spoil: Callable[[Pod], object], reason: str) -> None:
-    write_candidate(pod.candidate, files())
+    write_candidate(pod.candidate, files(), secret={"maps/own": "192.0.2.1\n"})
     spoil(pod)
     container = pod.start("rspamd")
     said(container.output, reason)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from tests.image.conftest import serve_databases, wait_ready
-from tests.image.messages import CLEAN, GTUBE, INFECTED, message
+from tests.image.messages import CLEAN, DATE, GTUBE, INFECTED, message
 from tests.image.pod import Pod, write_candidate
+from tests.unit import samples
 
 from mailfilter_operator.api import parse
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.slots import KeyRequest
 from mailfilter_operator.keygen import generate_key
-from mailfilter_operator.render import render
 from mailfilter_operator.validate import validate
 
 NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -31,15 +31,18 @@ def start(pod: Pod, spec: dict[str, Any]) -> Pod:
     metadata = {"name": "mx", "namespace": "mail", "uid": "1", "generation": 1}
     mailfilter = parse({"metadata": metadata, "spec": {"antivirus": antivirus, **spec}})
     keys = tuple(make_key(domain.name) for domain in mailfilter.spec.domains)
-    configuration = render(validate(mailfilter, "localhost/mailfilter:0.1.0"), keys)
+    configuration = samples.render(validate(mailfilter, samples.IMAGE), keys)
     files = {
         **configuration.metrics,
         **configuration.workers,
         **configuration.modules,
         **configuration.clamav,
+        **configuration.files,
         **{f"keys/{key.file_name}": key.private_pem.decode() for key in keys},
     }
-    assert write_candidate(pod.candidate, files) == configuration.hash
+    assert (
+        write_candidate(pod.candidate, files, secret=configuration.credentials, salt=samples.SALT) == configuration.hash
+    )
     serve_databases(pod)
     for name in ("rspamd", "freshclam", "clamd"):
         pod.start(name)
@@ -92,7 +95,7 @@ def any_username(make_pod: Callable[[], Pod]) -> Iterator[Pod]:
     made.remove()
 
 
-UNDATED = message(b"hello").replace(b"Date: Mon, 23 Nov 2026 09:00:00 +0000\r\n", b"")
+UNDATED = message(b"hello").replace(f"Date: {DATE}\r\n".encode(), b"")
 
 
 def headers(pod: Pod, mail: bytes) -> list[tuple[str, str]]:
@@ -168,3 +171,10 @@ def test_what_is_switched_off_does_not_sign(other: Pod, client: str, username: s
 @pytest.mark.parametrize("username", ["me", "me@example.org"])
 def test_any_login_signs_if_the_spec_says_so(any_username: Pod, username: str) -> None:
     assert signatures(any_username, "me@example.com", username=username) == ["example.com"]
+
+
+def test_no_fuzzy_storage_is_asked_about_mail(plain: Pod) -> None:
+    assert plain.scan(message(b"Enough text for a fuzzy hash of it.\r\n" * 100)).reply == "accept"
+    asked = (plain.directory / "dns.log").read_text().split()
+    assert [name for name in asked if name.endswith("example.org")]
+    assert [name for name in asked if "fuzzy" in name] == []

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 from tests.shell.world import World, draw_keys
+from tests.unit import samples
+
+from mailfilter_operator import passwords
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Provide an empty cluster and an operator."""
     draw_keys(monkeypatch)
+    monkeypatch.setattr(passwords, "generate_salt", lambda: samples.SALT)
+    monkeypatch.setattr(passwords, "generate_password", lambda: samples.PASSWORD)
     made = World()
     yield made
     made.threads.shutdown()

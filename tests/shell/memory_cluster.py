@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonpatch
@@ -67,6 +67,14 @@ class MemoryCluster:
         if live["metadata"]["resourceVersion"] != now["metadata"]["resourceVersion"]:
             raise _refusal("PATCH", live, 422)
         return self._write("patch", jsonpatch.JsonPatch(operations).apply(now))
+
+    def annotate(self, live: Manifest, annotations: Mapping[str, str | None]) -> Manifest:
+        now = self._live("PATCH", live)
+        if live["metadata"]["uid"] != now["metadata"]["uid"]:
+            raise _refusal("PATCH", live, 409)
+        merged = {**(now["metadata"].get("annotations") or {}), **annotations}
+        now["metadata"]["annotations"] = {name: text for name, text in merged.items() if text is not None}
+        return self._write("annotate", now)
 
     def delete(self, live: Manifest) -> None:
         if self.objects.get(_key(live), {"metadata": {}})["metadata"].get("uid") == live["metadata"]["uid"]:

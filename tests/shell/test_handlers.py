@@ -38,7 +38,10 @@ def test_object_belongs_to_its_owner_and_to_the_instance_of_its_label(meta: dict
     assert list(handlers.owners("mail", meta)) == [("mail", key) for key in keys]
 
 
-def test_every_kind_that_is_pruned_is_watched_with_the_mailfilter_and_nothing_else() -> None:
+WATCHED = ("configmaps", "deployments", "poddisruptionbudgets", "pods", "services", "serviceaccounts")
+
+
+def test_mailfilters_their_pods_and_every_kind_that_is_pruned_are_watched_and_nothing_else() -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, WorkQueue(_never))
     watched = {
@@ -47,7 +50,7 @@ def test_every_kind_that_is_pruned_is_watched_with_the_mailfilter_and_nothing_el
         if handler.selector
     }
 
-    children = {(None, plural) for plural in ("configmaps", "deployments", "services", "serviceaccounts")}
+    children = {(None, plural) for plural in WATCHED}
     assert watched == {(names.GROUP, names.PLURAL), *children}
 
 

@@ -6,8 +6,9 @@ import pytest
 from tests.shell.world import World, draw_keys
 
 DOMAINS = [{"name": "example.com"}, {"name": "example.org"}]
-WRITES = 12
-"""Writes of a first pass that are not Events: two keys, eight objects, status; one more finds no place to end."""
+WRITES = 18
+"""Writes of a first pass that are not Events: the password, two keys, thirteen objects, status; one more finds no place
+to end."""
 
 
 class EndError(BaseException):

@@ -15,7 +15,15 @@ REFUSED: dict[str, Any] = {
     "metrics": {"groups": [{"name": group, "symbols": [{"name": "X", "score": 1}]} for group in "ab"]}
 }
 OBJECTS = ["ServiceAccount/mx", "ConfigMap/mx-metrics", "ConfigMap/mx-workers", "ConfigMap/mx-modules"]
-OBJECTS += ["ConfigMap/mx-clamav", "Secret/mx-keyring", "Service/mx", "Deployment/mx"]
+OBJECTS += [
+    "ConfigMap/mx-clamav",
+    "ConfigMap/mx-files",
+    "ConfigMap/mx-candidate",
+    "Secret/mx-credentials",
+    "Secret/mx-keyring",
+]
+OBJECTS += ["Service/mx", "Service/mx-controller", "PodDisruptionBudget/mx", "Deployment/mx"]
+GENERATED = "Secret/mx-controller"
 KEY = "Secret/mx-dkim-a379a6f6ee-r0"
 
 
@@ -24,7 +32,7 @@ def test_first_pass_makes_keys_then_objects_in_order_then_status(world: World) -
 
     written = world.written()
 
-    assert written[:-2] == [("create", KEY), *(("apply", name) for name in OBJECTS)]
+    assert written[:-2] == [("create", KEY), ("create", GENERATED), *(("apply", name) for name in OBJECTS)]
     assert written[-2] == ("apply_status", "MailFilter/mx")
     assert world.condition("ConfigApplied")[:2] == ("False", "RollingOut")
     assert world.events() == ["KeyCreated"]
@@ -63,7 +71,7 @@ def test_changed_score_writes_what_holds_it_and_no_more(running: World) -> None:
     assert running.written() == [
         ("apply", "ConfigMap/mx-metrics"),
         ("apply", "ConfigMap/mx-modules"),
-        ("apply", "Deployment/mx"),
+        ("annotate", "Pod/mx-1"),
         ("apply_status", "MailFilter/mx"),
     ]
 
@@ -148,6 +156,9 @@ FOREIGN = [
     ("ServiceAccount", "mx"),
     ("ConfigMap", "mx-clamav"),
     ("Secret", "mx-keyring"),
+    ("Secret", "mx-credentials"),
+    ("Secret", "mx-controller"),
+    ("Service", "mx-controller"),
     ("Deployment", "mx"),
     ("Secret", KEY.partition("/")[2]),
 ]

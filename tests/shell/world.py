@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from tests.shell.memory_cluster import MemoryCluster
 from tests.unit import samples
 
 from mailfilter_operator import names
+from mailfilter_operator.api import Manifest
+from mailfilter_operator.pod_reports import PodReport, Verdict
 from mailfilter_operator.reconcile import Operator, reconcile
 
 RESYNC_SECONDS = 600.0
@@ -25,6 +28,12 @@ class World:
 
     cluster: MemoryCluster = field(default_factory=MemoryCluster)
     now: str = samples.NOW
+    now_ms: int = 1_795_704_000_000
+    says: dict[str, PodReport | None] = field(default_factory=dict)
+    tries: bool = True
+    """Pods have had the time to try what they were asked to."""
+    found: str | None = None
+    """What they find wrong then."""
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def apply(self, name: str = "mx", **spec: Any) -> None:
@@ -35,9 +44,22 @@ class World:
 
     def look(self, name: str = "mx") -> float | None:
         """One pass of an operator that has just been started."""
-        return reconcile(
-            Operator(self.cluster, lambda: self.now, self.threads, samples.IMAGE, RESYNC_SECONDS), "mail", name
+        operator = Operator(
+            self.cluster, self.ask, lambda: self.now, lambda: self.now_ms, self.threads, samples.IMAGE, RESYNC_SECONDS
         )
+        return reconcile(operator, "mail", name)
+
+    def ask(self, ips: Iterable[str]) -> dict[str, PodReport]:
+        """What pods say: `says` by IP; a pod of which nothing is said there does what its annotations ask for."""
+        pods = {pod["status"]["podIP"]: pod for pod in self.cluster.list_objects("Pod", "mail")}
+        answers = {ip: self.says.get(ip, self._obey(pods[ip])) for ip in ips}
+        return {ip: report for ip, report in answers.items() if report is not None}
+
+    def _obey(self, pod: Manifest) -> PodReport:
+        told = pod["metadata"].get("annotations", {})
+        tried = told.get(names.ANNOTATION_CANDIDATE)
+        trial = Verdict(tried, self.found) if tried and self.tries else None
+        return PodReport(told.get(names.ANNOTATION_CONFIG), trial=trial)
 
     def written(self, name: str = "mx") -> list[tuple[str, str]]:
         """Writes of one pass."""
@@ -67,6 +89,23 @@ class World:
         live = self.object("Deployment", name)
         done = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}
         self.cluster.put({**live, "status": {**done, "observedGeneration": live["metadata"]["generation"]}})
+        self.put_pod(name)
+
+    def put_pod(self, name: str = "mx", number: int = 1, *, ready: bool = True) -> str:
+        """The kubelet's pod of a filter; its IP."""
+        ip = f"10.244.0.{number}"
+        before = self.cluster.objects.get(("Pod", "mail", f"{name}-{number}"), {})
+        meta = {**before.get("metadata", {}), "name": f"{name}-{number}", "namespace": "mail"}
+        conditions = [{"type": "Ready", "status": str(ready)}]
+        self.cluster.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {**meta, "labels": names.labels(name, "filter")},
+                "status": {"phase": "Running", "podIP": ip, "conditions": conditions},
+            }
+        )
+        return ip
 
     def edit(self, kind: str, name: str, *path: str | int, value: Any) -> None:
         """Somebody else sets the value at *path*; None removes it."""
@@ -92,7 +131,7 @@ class World:
                 "metadata": {field: value for field, value in found["metadata"].items() if field not in unstable},
             }
             for (kind, _, name), found in sorted(self.cluster.objects.items())
-            if kind != "Event" and (not kinds or kind in kinds)
+            if kind not in ("Event", "Pod") and (not kinds or kind in kinds)
         }
 
     def key_secrets(self) -> dict[str, str]:

@@ -16,13 +16,22 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mailfilter_operator import names
 from mailfilter_operator.api import MailFilter, parse
+from mailfilter_operator.credentials import Secrets, compute_password_hash
 from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.plan import Plan
+from mailfilter_operator.raw_text import read_raw_text
+from mailfilter_operator.references import References
+from mailfilter_operator.render import Configuration
+from mailfilter_operator.render import render as render_all
 from mailfilter_operator.validate import ValidMailFilter, compute_limits, validate
 
 NOW = "2026-11-23T09:00:00Z"
 LATER = "2026-11-23T09:30:00Z"
 IMAGE = "localhost/mailfilter:0.1.0"
 UID = "8f1a4f0e-6c1b-4c55-9d0a-2f0c7f6f1a10"
+SALT = "5a" * 32
+PASSWORD = "correct horse"  # noqa: S105 - of tests
+SECRETS = Secrets(SALT, compute_password_hash("the samples", PASSWORD, SALT))
 _EXPONENT = 65537
 _SMALL_PRIMES = math.prod(n for n in range(3, 1000, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2)))
 
@@ -49,6 +58,16 @@ def mailfilter(**spec: Any) -> MailFilter:
 def valid(**spec: Any) -> ValidMailFilter:
     """`body` as it is built from."""
     return validate(mailfilter(**spec), IMAGE)
+
+
+def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], references: References | None = None) -> Configuration:
+    """All files, with the raw text of the spec and the password of the samples."""
+    return render_all(valid, keys, SECRETS, read_raw_text(valid.spec, references or References()))
+
+
+def plan(valid: ValidMailFilter, keys: tuple[DkimKey, ...]) -> Plan:
+    """All files, as they are to serve."""
+    return Plan(render(valid, keys))
 
 
 def scanning(mebibytes: int) -> dict[str, Any]:

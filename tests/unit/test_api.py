@@ -57,6 +57,12 @@ def test_rewrite_subject_is_a_score_or_disabled(written: Any, read: Any) -> None
     assert api.parse(with_spec(actions={"rewriteSubject": written})).spec.actions.rewrite_subject == read
 
 
+def test_maps_are_read_in_the_order_of_their_keys() -> None:
+    spec = api.parse(with_spec(config={"files": {"maps/b": "2", "maps/a": "1"}})).spec
+
+    assert spec.config.files == (("maps/a", "1"), ("maps/b", "2"))
+
+
 def test_quantity_may_be_a_bare_integer() -> None:
     assert api.parse(with_spec(antivirus={**ANTIVIRUS, "maxMessageSize": 2097152})).spec.antivirus == api.Antivirus(
         api.Signatures("Official"), max_message_size="2097152"
@@ -66,7 +72,7 @@ def test_quantity_may_be_a_bare_integer() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"replicas": 2}, "spec.replicas: is not a field of this release; remove it"),
+        ({"size": 2}, "spec.size: is not a field of this release; remove it"),
         ({"image": {"name": "x"}}, "spec.image.name: is not a field"),
         ({"domains": [{"name": "a.test", "spf": {}}]}, "spec.domains[0].spf: is not a field"),
         ({"antivirus": None}, "spec.antivirus: is missing; set it"),
@@ -85,7 +91,9 @@ def test_quantity_may_be_a_bare_integer() -> None:
         ({"actions": {"reject": "6;"}}, "spec.actions.reject: '6;' is not a score"),
         ({"actions": {"reject": "6\n"}}, "spec.actions.reject: '6\\n' is not a score"),
         ({"actions": {"reject": "NaN"}}, 'write an integer or a quoted decimal such as "6.5"'),
-        ({"actions": {"reject": "Disabled"}}, "spec.actions.reject: 'Disabled' is not a score"),
+        ({"metrics": {"groups": [{"name": "a", "maxScore": "Disabled"}]}}, "maxScore: 'Disabled' is not a score"),
+        ({"config": {"files": ["local.d/a.conf"]}}, "spec.config.files: must be an object whose values are texts"),
+        ({"workers": {"proxy": {"options": {"a": 1}}}}, "proxy.options: must be an object whose values are texts"),
         ({"actions": {"rewriteSubject": "Off"}}, "spec.actions.rewriteSubject: 'Off' is not a score"),
         ({"actions": {"rewriteSubject": True}}, "spec.actions.rewriteSubject: True is not a score"),
     ],
@@ -105,7 +113,14 @@ def test_spec_that_is_missing_altogether_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("field", "name"),
-    [("custom_urls", "customURLs"), ("mirror_url", "mirrorURL"), ("key_bits", "keyBits"), ("on_virus", "onVirus")],
+    [
+        ("from_", "from"),
+        ("config_map_ref", "configMapRef"),
+        ("custom_urls", "customURLs"),
+        ("mirror_url", "mirrorURL"),
+        ("key_bits", "keyBits"),
+        ("on_virus", "onVirus"),
+    ],
 )
 def test_field_is_written_in_camel_case_with_url_in_capitals(field: str, name: str) -> None:
     assert api.camel_case(field) == name

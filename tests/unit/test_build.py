@@ -12,16 +12,17 @@ from tests.unit import samples
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.build import OWNED_KINDS, build, build_names
+from mailfilter_operator.build.secrets import build_password_secret
 from mailfilter_operator.observed import Observed
+from mailfilter_operator.plan import Plan
 from mailfilter_operator.quantities import parse_quantity
-from mailfilter_operator.render import render
 from mailfilter_operator.validate import ValidMailFilter
 
 KEYS = (samples.dkim_key("example.com"),)
 
 
 def objects(valid: ValidMailFilter) -> tuple[dict[str, Any], ...]:
-    return build(valid, render(valid, KEYS), KEYS, None)
+    return build(valid, samples.plan(valid, KEYS), KEYS, None)
 
 
 def pod_of(valid: ValidMailFilter) -> dict[str, Any]:
@@ -45,7 +46,14 @@ def test_objects_are_built_anew_and_alike() -> None:
 def test_what_a_pod_needs_comes_before_the_pod() -> None:
     kinds = [manifest["kind"] for manifest in OBJECTS]
 
-    assert kinds == ["ServiceAccount", *["ConfigMap"] * 4, "Secret", "Service", "Deployment"]
+    assert kinds == [
+        "ServiceAccount",
+        *["ConfigMap"] * 6,
+        *["Secret"] * 2,
+        *["Service"] * 2,
+        "PodDisruptionBudget",
+        "Deployment",
+    ]
     assert set(kinds) - {"Secret"} == set(OWNED_KINDS)
 
 
@@ -57,7 +65,8 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
     for manifest in OBJECTS:
         meta = manifest["metadata"]
         (owner,) = meta["ownerReferences"]
-        component = "keyring" if manifest["kind"] == "Secret" else "filter"
+        secrets = {names.keyring("mx"): "keyring", names.credentials("mx"): "credentials"}
+        component = secrets[meta["name"]] if manifest["kind"] == "Secret" else "filter"
 
         assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
             "MailFilter",
@@ -71,18 +80,115 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
 
 
 def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
-    configuration = render(VALID, KEYS)
+    configuration = samples.render(VALID, KEYS)
     data = {key: text for manifest in OBJECTS for key, text in manifest.get("data", {}).items()}
 
-    assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest"} == set(data)
+    assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest", "salt"} == set(data)
     assert sum(len(manifest.get("data", {})) for manifest in OBJECTS) == len(data), "no two sources have one key"
 
 
-def test_pods_may_take_the_configuration_that_was_built() -> None:
-    template = OBJECTS[-1]["spec"]["template"]
+def test_scans_over_http_have_a_port_only_if_asked_for() -> None:
+    def ports(valid: ValidMailFilter) -> tuple[set[int], ...]:
+        *_, service, controller, _, deployment = objects(valid)
+        (rspamd, _) = deployment["spec"]["template"]["spec"]["containers"]
+        named = {port["name"] for port in rspamd["ports"]}
+        served = {port["targetPort"] for port in [*service["spec"]["ports"], *controller["spec"]["ports"]]}
+        assert served == named - {"report"}
+        return (
+            {port["port"] for port in service["spec"]["ports"]},
+            {port["port"] for port in controller["spec"]["ports"]},
+            {port["containerPort"] for port in rspamd["ports"]},
+        )
 
-    assert template["metadata"]["annotations"] == {names.ANNOTATION_CONFIG: render(VALID, KEYS).hash}
-    assert names.selector("mx").items() <= template["metadata"]["labels"].items()
+    assert ports(VALID) == ({11332}, {11334}, {11332, 11334, 11380})
+    assert ports(samples.valid(workers={"normal": {"enabled": True}})) == (
+        {11332, 11333},
+        {11334},
+        {11332, 11333, 11334, 11380},
+    )
+
+
+def test_a_browser_stays_with_one_pod() -> None:
+    services = {manifest["metadata"]["name"]: manifest["spec"] for manifest in OBJECTS if manifest["kind"] == "Service"}
+
+    assert services["mx-controller"]["sessionAffinity"] == "ClientIP"
+    assert services["mx-controller"]["selector"] == services["mx"]["selector"] == names.selector("mx")
+
+
+def test_generated_password_goes_with_the_mailfilter() -> None:
+    secret = build_password_secret(VALID, "a password")
+
+    assert secret["metadata"]["name"] == "mx-controller"
+    assert secret["metadata"]["labels"] == names.labels("mx", "controller")
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == samples.UID
+    assert secret["data"] == {"password": "YSBwYXNzd29yZA=="}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"actions": {"reject": 12}},
+        {"domains": []},
+        {"logging": {"level": "Debug"}},
+        {"workers": {"controller": {"count": 2}, "proxy": {"options": {"max_retries": "3"}}}},
+        {"config": {"files": {"local.d/multimap.conf": "x"}}},
+        {"lists": {"deny": {"domains": ["example.net"]}}},
+        {"antivirus": {"signatures": {"source": "Official"}}},
+    ],
+    ids=str,
+)
+def test_a_change_of_configuration_needs_no_other_pod(changed: dict[str, Any]) -> None:
+    before, after = (
+        {"kind": OBJECTS[-1]["kind"], **made[-1]["spec"]} for made in (OBJECTS, objects(samples.valid(**changed)))
+    )
+
+    assert after == before
+
+
+def test_another_set_of_ports_or_sizes_needs_other_pods() -> None:
+    changes: list[dict[str, Any]] = [{"workers": {"normal": {"enabled": True}}}, samples.scanning(60)]
+
+    assert all(objects(samples.valid(**changed))[-1]["spec"] != OBJECTS[-1]["spec"] for changed in changes)
+
+
+def test_as_many_pods_as_the_spec_says_and_one_at_a_time_may_be_taken_away() -> None:
+    made = objects(samples.valid(replicas=3))
+
+    assert made[-1]["spec"]["replicas"] == 3
+    assert made[-2]["spec"] == {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": names.selector("mx")},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+
+
+def test_the_volume_tells_what_the_pods_annotations_ask_for() -> None:
+    (volume,) = [volume for volume in POD["volumes"] if volume["name"] == "candidate"]
+    (asked,) = [source["downwardAPI"]["items"] for source in volume["projected"]["sources"] if "downwardAPI" in source]
+
+    assert {item["path"]: item["fieldRef"]["fieldPath"] for item in asked} == {
+        names.WANTED_HASH_FILE: f"metadata.annotations['{names.ANNOTATION_CONFIG}']",
+        names.WANTED_CANDIDATE_FILE: f"metadata.annotations['{names.ANNOTATION_CANDIDATE}']",
+    }
+    assert names.selector("mx").items() <= OBJECTS[-1]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_what_is_tried_lies_beside_what_serves_and_only_as_far_as_it_differs() -> None:
+    serving = samples.valid(config={"files": {"local.d/a.conf": "old", "local.d/b.conf": "same"}})
+    tried = samples.valid(config={"files": {"local.d/a.conf": "new", "local.d/b.conf": "same"}})
+    candidate = samples.render(tried, KEYS)
+    plan = Plan(samples.render(serving, KEYS), candidate=candidate)
+    made = {manifest["metadata"]["name"]: manifest.get("data") for manifest in build(serving, plan, KEYS, None)}
+
+    assert made["mx-candidate"] == {"candidate.manifest": candidate.manifest, "candidate.local.d_a.conf": "new"}
+    assert made["mx-files"] == {"local.d_a.conf": "old", "local.d_b.conf": "same"}
+
+
+def test_raw_text_that_no_pod_has_proven_says_so() -> None:
+    configuration = samples.render(VALID, KEYS)
+    made = {item["metadata"]["name"]: item.get("data") for item in build(VALID, Plan(configuration, True), KEYS, None)}
+
+    assert made["mx-files"] == {names.UNPROVEN_KEY: configuration.hash}
 
 
 def test_only_rspamd_sees_the_keys() -> None:
@@ -185,6 +291,9 @@ def test_observed_objects_are_found_by_kind_and_name_if_they_are_ours() -> None:
     assert observed.owned("Deployment") == OBJECTS[-1]
     assert observed.keyring is not None
     assert observed.keyring["metadata"]["name"] == "mx-keyring"
+    assert observed.credentials is not None
+    assert observed.credentials["metadata"]["name"] == "mx-credentials"
+    assert Observed(samples.body()).credentials is None
     assert (Observed(samples.body()).owned("Deployment"), Observed(samples.body()).keyring) == (None, None)
     owner = {"apiVersion": "v1", "kind": "Job", "name": "x", "uid": "1", "controller": True}
     foreign = {**OBJECTS[-1], "metadata": {**OBJECTS[-1]["metadata"], "ownerReferences": [owner]}}

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from tests.unit import samples
 
 from mailfilter_operator import names
-from mailfilter_operator.render import Configuration, quote_ucl, render, write_score
+from mailfilter_operator.credentials import Secrets
+from mailfilter_operator.raw_text import RawText
+from mailfilter_operator.render import Configuration, render
+from mailfilter_operator.ucl import quote_ucl, write_score
 
 KEYS = (samples.dkim_key("example.com"), samples.dkim_key("example.org"))
 OTHER = samples.dkim_key("example.com", seed="example.org")
@@ -22,58 +25,156 @@ SPECS: dict[str, dict[str, Any]] = {
     "smallest": {},
     "mirror": {"antivirus": {"signatures": {"source": "Mirror", "mirrorURL": "http://mirror.test/db"}}},
     "official": {"antivirus": {"signatures": {"source": "Official"}}},
+    "headers": {"headers": ["SpamStatus"]},
+    "lists": {"lists": {"deny": {"from": ["a@b.test"]}}},
+    "controller": {"workers": {"controller": {"secureNetworks": ["192.0.2.1"]}}},
+    "normal": {"workers": {"normal": {"enabled": True, "count": 3}}},
+    "options": {"workers": {"proxy": {"options": {"max_retries": "3"}}}},
+    "own text": {"config": {"files": {"maps/own": "192.0.2.1"}}},
     "scores": {"actions": {"addHeader": "4.5", "rewriteSubject": 8}, "logging": {"level": "Debug"}},
 }
 
 
 def files(configuration: Configuration) -> dict[str, str]:
-    return {**configuration.metrics, **configuration.workers, **configuration.modules, **configuration.clamav}
+    return {
+        **configuration.metrics,
+        **configuration.workers,
+        **configuration.modules,
+        **configuration.clamav,
+        **configuration.files,
+    }
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_equal_input_gives_equal_bytes(spec: dict[str, Any]) -> None:
-    assert render(samples.valid(**spec), KEYS) == render(samples.valid(**spec), KEYS)
+    assert samples.render(samples.valid(**spec), KEYS) == samples.render(samples.valid(**spec), KEYS)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_manifest_lists_exactly_the_files_with_their_hashes(spec: dict[str, Any]) -> None:
-    configuration = render(samples.valid(**spec), KEYS)
+    configuration = samples.render(samples.valid(**spec), KEYS)
     lines = [line.split("  ") for line in configuration.manifest.splitlines()]
     expected = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in files(configuration).items()}
+    expected |= {
+        path: "salted:" + hashlib.sha256((samples.SALT + text).encode()).hexdigest()
+        for path, text in configuration.credentials.items()
+    }
     expected |= {f"keys/{key.file_name}": hashlib.sha256(key.private_pem).hexdigest() for key in KEYS}
 
     assert {path: digest for digest, _, path in lines} == expected
     assert [path for *_, path in lines] == sorted(expected)
     assert all(key == path.removeprefix("keys/").replace("/", "_") for _, key, path in lines)
-    assert len({key for _, key, _ in lines} | {names.MANIFEST_KEY, names.WANTED_HASH_FILE}) == len(lines) + 2
+    assert (
+        len({key for _, key, _ in lines} | {names.MANIFEST_KEY, names.WANTED_HASH_FILE, names.SALT_KEY})
+        == len(lines) + 3
+    )
 
 
 def test_configuration_is_named_by_its_manifest() -> None:
-    configuration = render(samples.valid(), KEYS)
+    configuration = samples.render(samples.valid(), KEYS)
 
     assert configuration.hash == hashlib.sha256(configuration.manifest.encode()).hexdigest()
     assert configuration.manifest.endswith("\n")
 
 
 def test_every_change_of_a_file_or_a_key_gives_another_configuration() -> None:
-    configurations = [render(samples.valid(**spec), KEYS) for spec in SPECS.values()]
-    configurations += [render(samples.valid(), keys) for keys in ((), KEYS[:1], (OTHER,))]
+    configurations = [samples.render(samples.valid(**spec), KEYS) for spec in SPECS.values()]
+    configurations += [samples.render(samples.valid(), keys) for keys in ((), KEYS[:1], (OTHER,))]
 
     assert len({configuration.hash for configuration in configurations}) == len(configurations)
 
 
 def test_every_text_ends_with_a_newline() -> None:
-    assert [path for path, text in files(render(samples.valid(), KEYS)).items() if not text.endswith("\n")] == []
+    configuration = samples.render(samples.valid(lists={"deny": {"from": ["a@b.test"]}}), KEYS)
+    texts = {**files(configuration), **configuration.credentials}
+
+    assert [path for path, text in texts.items() if not text.endswith("\n")] == []
 
 
 def test_no_private_key_is_in_a_file() -> None:
-    configuration = render(samples.valid(), KEYS)
+    configuration = samples.render(samples.valid(), KEYS)
 
     assert "PRIVATE" not in repr(configuration) + configuration.manifest
 
 
+def with_secret_file(text: str, salt: str = samples.SALT) -> Configuration:
+    raw = RawText({"local.d/greylist.conf": "a = 1;"}, {"maps/own": text})
+    return render(samples.valid(), KEYS, Secrets(salt, samples.SECRETS.password_hash), raw)
+
+
+def test_nothing_secret_is_shown() -> None:
+    """A plain hash in the manifest, which is in a ConfigMap, would let a short text be guessed."""
+    configuration = with_secret_file("hidden")
+    shown = repr(configuration) + configuration.manifest
+
+    assert configuration.credentials["maps/own"] == "hidden"
+    assert not [
+        word
+        for word in ("hidden", samples.SALT, samples.SECRETS.password_hash, hashlib.sha256(b"hidden").hexdigest())
+        if word in shown
+    ]
+    assert hashlib.sha256(f"{samples.SALT}hidden".encode()).hexdigest() in configuration.manifest
+
+
+def test_other_secrets_and_another_salt_give_another_configuration() -> None:
+    assert len({with_secret_file("a").hash, with_secret_file("b").hash, with_secret_file("a", "a5" * 32).hash}) == 3
+
+
+def test_text_of_the_user_is_named_as_such() -> None:
+    assert with_secret_file("a").raw_paths == ("local.d/greylist.conf", "maps/own")
+    assert samples.render(samples.valid(), KEYS).raw_paths == ()
+
+
+@pytest.mark.parametrize(
+    ("headers", "rewrite", "line"),
+    [
+        (["AuthenticationResults"], "Disabled", 'use = ["authentication-results"];'),
+        ([], "Disabled", "use = [];"),
+        (["SpamStatus", "SpamLevel"], "Disabled", 'use = ["x-spam-status", "x-spam-level"];'),
+        (["SpamdResult", "SpamdBar"], 8, 'use = ["x-spamd-result", "x-spamd-bar", "marked-subject"];'),
+    ],
+)
+def test_headers_are_those_of_the_spec(headers: list[str], rewrite: Any, line: str) -> None:
+    assert line in module("milter_headers.conf", headers=headers, actions={"rewriteSubject": rewrite}).splitlines()
+
+
+def test_lists_are_rules_without_an_action_and_maps() -> None:
+    configuration = samples.render(samples.valid(lists={"allow": {"from": ["B@a.test", "a@a.test"]}}), ())
+    rules = configuration.modules["override.d/multimap.conf"]
+
+    assert 'map = "$LOCAL_CONFDIR/maps/mailfilter-allow-from";' in rules
+    assert "score = -20;" in rules
+    assert not re.search(r"action|prefilter", rules)
+    assert configuration.modules["maps/mailfilter-allow-from"] == "a@a.test\nb@a.test\n"
+
+
+def test_controller_asks_all_but_the_trusted_for_the_password() -> None:
+    spec = {"workers": {"controller": {"count": 2, "secureNetworks": ["192.0.2.0/24"]}}}
+    text = samples.render(samples.valid(**spec), ()).credentials["override.d/worker-controller.inc"]
+    hashed = quote_ucl(samples.SECRETS.password_hash)
+
+    assert {
+        'bind_socket = "*:11334";',
+        "count = 2;",
+        f"password = {hashed};",
+        f"enable_password = {hashed};",
+        'secure_ip = ["127.0.0.1", "::1", "192.0.2.0/24"];',
+        "allow_file_and_shm_inputs = false;",
+    } <= set(text.splitlines())
+
+
+def test_normal_worker_runs_only_if_asked_for() -> None:
+    def normal(**options: Any) -> set[str]:
+        configuration = samples.render(samples.valid(workers={"normal": options}), ())
+        return set(configuration.workers["override.d/worker-normal.inc"].splitlines())
+
+    assert {'bind_socket = "127.0.0.1:11333";', "enabled = false;"} <= normal()
+    assert {'bind_socket = "*:11333";', "enabled = true;", "count = 3;"} <= normal(enabled=True, count=3)
+    assert "allow_file_and_shm_inputs = false;" in normal(enabled=True)
+
+
 def module(name: str, keys: tuple[Any, ...] = KEYS, **spec: Any) -> str:
-    return render(samples.valid(**spec), keys).modules[f"override.d/{name}"]
+    return samples.render(samples.valid(**spec), keys).modules[f"override.d/{name}"]
 
 
 def test_every_key_signs_for_its_domain() -> None:
@@ -108,16 +209,18 @@ def test_sign_says_which_mail_is_signed(sign: dict[str, Any], line: str) -> None
 
 @pytest.mark.parametrize("level", ["Error", "Warning", "Notice", "Info", "Debug"])
 def test_log_level_is_that_of_the_spec(level: str) -> None:
-    configuration = render(samples.valid(logging={"level": level}), ())
+    configuration = samples.render(samples.valid(logging={"level": level}), ())
 
     assert f'level = "{level.lower()}";' in configuration.modules["override.d/logging.inc"]
-    assert ("LogVerbose yes" in configuration.clamav["clamav/clamd.conf"]) is (level == "Debug")
+    assert configuration.clamav == samples.render(samples.valid(), ()).clamav, "clamd would have to be restarted"
 
 
 @pytest.mark.parametrize(
     ("actions", "lines"),
     [
-        ({}, {"reject = 15;", "rewrite_subject = null;", "add_header = 6;"}),
+        ({}, {"reject = 15;", "rewrite_subject = null;", "add_header = 6;", "greylist = null;"}),
+        ({"greylist": "3.5"}, {"greylist = null;"}),
+        ({"addHeader": "Disabled", "reject": "Disabled"}, {"reject = null;", "add_header = null;"}),
         (
             {"addHeader": "4.50", "rewriteSubject": 8, "reject": 100},
             {"reject = 100;", "rewrite_subject = 8;", "add_header = 4.5;"},
@@ -125,12 +228,14 @@ def test_log_level_is_that_of_the_spec(level: str) -> None:
     ],
 )
 def test_actions_have_the_scores_of_the_spec(actions: dict[str, Any], lines: set[str]) -> None:
-    assert lines <= set(render(samples.valid(actions=actions), ()).metrics["override.d/actions.conf"].splitlines())
+    assert lines <= set(
+        samples.render(samples.valid(actions=actions), ()).metrics["override.d/actions.conf"].splitlines()
+    )
 
 
 @given(st.integers(1, 500))
 def test_rspamd_outwaits_two_attempts_to_reach_clamd_which_takes_the_whole_message(size: int) -> None:
-    configuration = render(samples.valid(**samples.scanning(size)), ())
+    configuration = samples.render(samples.valid(**samples.scanning(size)), ())
     clamd = dict(
         line.split(" ", 1) for line in configuration.clamav["clamav/clamd.conf"].splitlines() if line[0] != "#"
     )
@@ -190,7 +295,7 @@ SYMBOL = st.fixed_dictionaries(
 @given(st.lists(SYMBOL, unique_by=lambda symbol: str(symbol["name"])))
 def test_every_symbol_is_one_object_of_its_group_whatever_describes_it(symbols: list[dict[str, Any]]) -> None:
     spec = {"groups": [{"name": "own", "maxScore": 9, "symbols": symbols}]}
-    text = render(samples.valid(metrics=spec), ()).metrics["local.d/groups.conf"]
+    text = samples.render(samples.valid(metrics=spec), ()).metrics["local.d/groups.conf"]
     symbol_object = re.compile(
         r'^    ("[^"]*") {\n      weight = (\S+);\n(?:      description = (.*);\n)?    }$', re.MULTILINE
     )

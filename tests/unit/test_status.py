@@ -8,35 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit import samples
+from tests.unit.outcomes import HASH, brief, conditions, deployment, pod
 
-from mailfilter_operator import names
-from mailfilter_operator.errors import ClusterError, Conflict, InvalidSpec, MailFilterError
+from mailfilter_operator.errors import ClusterError, Conflict, InvalidReference, InvalidSpec, MailFilterError
+from mailfilter_operator.pod_reports import Verdict
 from mailfilter_operator.status import Condition, Outcome, compute_conditions, compute_status
+from mailfilter_operator.validate import Note
 
-HASH = "wanted"
 KEYS = (samples.dkim_key("example.com"), samples.dkim_key("example.org"))
 INVALID = InvalidSpec("spec.actions.reject", "is wrong; correct it")
 CONFLICT = Conflict("ConfigMap", "mx-metrics", "is another's")
 FAILURE = ClusterError("PATCH", "ConfigMap", "mail/mx-metrics", 503, "overloaded")
 TYPES = ["ConfigValid", "ConfigApplied", "Available", "Ready", "Signing", "DNSPublished", "SignaturesFresh"]
 TYPES += ["Reconciling", "Stalled"]
-
-
-def deployment(config_hash: str | None = HASH, generation: int = 2, **status: int) -> dict[str, Any]:
-    """A Deployment of one pod that is ready, with changes."""
-    state = {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, **status}
-    annotations = {names.ANNOTATION_CONFIG: config_hash} if config_hash else None
-    template: dict[str, Any] = {"metadata": {"annotations": annotations}}
-    metadata = {"name": "mx", "generation": generation}
-    return {"metadata": metadata, "spec": {"replicas": 1, "template": template}, "status": state}
-
-
-def conditions(**outcome: Any) -> dict[str, Condition]:
-    return compute_conditions(Outcome(**{"deployment": deployment(), "config_hash": HASH, **outcome}))
-
-
-def brief(found: dict[str, Condition], *types: str) -> list[tuple[str, str]]:
-    return [(found[name].status, found[name].reason) for name in types]
 
 
 def test_working_filter_is_ready() -> None:
@@ -64,8 +48,6 @@ def test_every_condition_is_there_and_what_is_not_observed_is_unknown() -> None:
         pytest.param(None, "NotDeployed", id="no Deployment"),
         pytest.param({**deployment(), "status": None}, "RollingOut", id="no status yet"),
         pytest.param(deployment(generation=3), "RollingOut", id="not looked at yet"),
-        pytest.param(deployment("older"), "NotDeployed", id="another configuration"),
-        pytest.param(deployment(None), "NotDeployed", id="no configuration"),
         pytest.param(deployment(updatedReplicas=0), "RollingOut", id="no new pod"),
         pytest.param(deployment(replicas=2), "RollingOut", id="old pod still there"),
         pytest.param(deployment(readyReplicas=0), "NoReadyPod", id="pod is not ready"),
@@ -144,7 +126,7 @@ def test_an_error_that_goes_away_is_still_reconciling() -> None:
 @pytest.mark.parametrize(("generation", "ready"), [(1, "True"), (2, "False")], ids=["same", "newer"])
 def test_an_error_that_goes_away_leaves_what_was_seen_of_the_same_generation(generation: int, ready: str) -> None:
     body = samples.body()
-    before = compute_status(body, Outcome(deployment(), HASH, KEYS), samples.NOW)
+    before = compute_status(body, Outcome(deployment(), HASH, KEYS, pods=(pod(),)), samples.NOW)
     meta = {**body["metadata"], "generation": generation}
     failed = Outcome(deployment(), None, error=FAILURE)
     after = compute_status({**body, "metadata": meta, "status": before}, failed, samples.LATER)
@@ -172,14 +154,24 @@ ERRORS = st.sampled_from([None, INVALID, CONFLICT, FAILURE])
 NUMBERS = st.integers(0, 3)
 DEPLOYMENTS = st.none() | st.builds(
     deployment,
-    st.sampled_from([HASH, "older", None]),
     NUMBERS,
     observedGeneration=NUMBERS,
     replicas=NUMBERS,
     updatedReplicas=NUMBERS,
     readyReplicas=NUMBERS,
 )
-OUTCOMES = st.builds(Outcome, DEPLOYMENTS, st.sampled_from([HASH, None]), st.just(KEYS), ERRORS, st.booleans())
+PODS = st.lists(st.builds(pod, active=st.sampled_from([HASH, "older", None]), ready=st.booleans()), max_size=2)
+OUTCOMES = st.builds(
+    Outcome,
+    DEPLOYMENTS,
+    st.sampled_from([HASH, None]),
+    st.just(KEYS),
+    ERRORS,
+    st.booleans(),
+    pods=PODS.map(tuple),
+    refusal=st.none() | st.just(Verdict("refused", "bad")),
+    on_trial=st.booleans(),
+)
 TIMES = st.sampled_from([samples.NOW, samples.LATER])
 
 
@@ -272,7 +264,27 @@ def test_domains_of_the_spec_and_pods_of_the_deployment_are_counted() -> None:
     status = compute_status(samples.body(domains=domains), Outcome(live, HASH, reachable=True), samples.NOW)
 
     assert (status["domainCount"], status["replicas"], status["readyReplicas"]) == (2, 3, 2)
-    assert status["endpoints"] == {"milter": "mx.mail.svc:11332"}
+    assert status["endpoints"] == {"milter": "mx.mail.svc:11332", "controller": "mx-controller.mail.svc:11334"}
+
+
+def test_note_is_the_reason_of_a_valid_configuration() -> None:
+    notes = (Note("GreylistInactive", "Mail is not greylisted."), Note("Other", "Something else."))
+    found = compute_conditions(Outcome(deployment(readyReplicas=1), HASH, notes=notes))
+
+    assert found["ConfigValid"] == Condition("True", "GreylistInactive", "Mail is not greylisted.")
+
+
+def test_reference_that_cannot_be_used_is_no_valid_configuration() -> None:
+    error = InvalidReference("spec.x", "there is no Secret own")
+    found = compute_conditions(Outcome(deployment(readyReplicas=1), None, error=error))
+
+    assert brief(found, "ConfigValid", "ConfigApplied", "Ready", "Stalled") == [
+        ("False", "InvalidReference"),
+        ("False", "InvalidReference"),
+        ("False", "InvalidReference"),
+        ("True", "InvalidReference"),
+    ]
+    assert found["ConfigValid"].message.startswith("spec.x: there is no Secret own. ")
 
 
 def test_no_endpoint_is_named_without_a_service_of_ours() -> None:

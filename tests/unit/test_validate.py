@@ -9,10 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit import samples
 
-from mailfilter_operator import render
 from mailfilter_operator.api import Image, Spec
-from mailfilter_operator.errors import InvalidSpec
-from mailfilter_operator.validate import METRICS_LIMIT, compute_image, compute_limits, database_name
+from mailfilter_operator.errors import InvalidReference, InvalidSpec
+from mailfilter_operator.references import References
+from mailfilter_operator.validate import (
+    METRICS_LIMIT,
+    compute_image,
+    compute_limits,
+    compute_memory,
+    database_name,
+    validate,
+)
 
 MEBIBYTE = 1024 * 1024
 DIGEST = "sha256:" + "0" * 64
@@ -112,7 +119,7 @@ def test_no_rendered_metrics_file_is_larger_than_was_reckoned_with(descriptions:
     """Per symbol: its name, six bytes for each character of its description, 100 bytes."""
     symbols = [{"name": f"S{i}", "score": "-1234.56", "description": text} for i, text in enumerate(descriptions)]
     valid = samples.valid(metrics={"groups": [group("own", *symbols)]})
-    text = render.render(valid, ()).metrics["local.d/groups.conf"]
+    text = samples.render(valid, ()).metrics["local.d/groups.conf"]
 
     reckoned = sum(len(symbol["name"]) + 6 * len(symbol["description"]) + 100 for symbol in symbols)
     assert len(text.encode()) <= reckoned + 100
@@ -150,6 +157,35 @@ def test_image_is_the_default_with_the_parts_of_the_spec(image: Image, default: 
     spec = Spec(antivirus=samples.mailfilter().spec.antivirus, image=image)
 
     assert compute_image(spec, default) == reference
+
+
+@pytest.mark.parametrize(
+    ("greylist", "reasons"), [(4, ["GreylistInactive"]), ("1.5", ["GreylistInactive"]), ("Disabled", [])]
+)
+def test_greylisting_without_redis_is_noted(greylist: Any, reasons: list[str]) -> None:
+    notes = samples.valid(actions={"greylist": greylist}).notes
+
+    assert [note.reason for note in notes] == reasons
+    assert all("spec.actions.greylist to Disabled" in note.message for note in notes)
+
+
+def test_lists_of_the_spec_and_of_configmaps_are_validated() -> None:
+    spec = {"lists": {"deny": {"from": ["A@b.test"], "configMapRef": {"name": "senders"}}}}
+    found = References({"senders": {"data": {"from": "c@d.test"}}})
+    (rule,) = validate(samples.mailfilter(**spec), samples.IMAGE, found).sender_rules
+
+    assert (rule.symbol, rule.entries) == ("MAILFILTER_DENY_FROM", ("a@b.test", "c@d.test"))
+    with pytest.raises(InvalidReference):
+        validate(samples.mailfilter(**spec), samples.IMAGE, References())
+
+
+def test_every_worker_needs_memory() -> None:
+    def needed(**workers: Any) -> int:
+        valid = samples.valid(workers=workers)
+        return compute_memory(valid.spec, valid.limits)["rspamd"]
+
+    assert needed(normal={"enabled": True, "count": 2}) == needed(proxy={"count": 4}) == needed(controller={"count": 3})
+    assert needed(normal={"count": 2}) == needed()
 
 
 def test_database_is_called_as_the_end_of_its_address() -> None:

@@ -8,15 +8,16 @@ from typing import Any
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.build.configmaps import build_configmaps
+from mailfilter_operator.build.disruption import build_disruption_budget
 from mailfilter_operator.build.filter_pod import build_deployment
-from mailfilter_operator.build.secrets import build_keyring
-from mailfilter_operator.build.services import build_service, build_service_account
+from mailfilter_operator.build.secrets import build_credentials, build_keyring
+from mailfilter_operator.build.services import build_controller_service, build_service, build_service_account
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.drift import with_desired_hash
-from mailfilter_operator.render import Configuration
+from mailfilter_operator.plan import Plan
 from mailfilter_operator.validate import ValidMailFilter
 
-OWNED_KINDS = ("ConfigMap", "Deployment", "Service", "ServiceAccount")
+OWNED_KINDS = ("ConfigMap", "Deployment", "PodDisruptionBudget", "Service", "ServiceAccount")
 """Kinds that are watched and pruned; Secrets are neither, they are read by name."""
 
 
@@ -28,21 +29,29 @@ def build_names(instance: str) -> tuple[tuple[str, str], ...]:
         ("ConfigMap", names.workers_configmap(instance)),
         ("ConfigMap", names.modules_configmap(instance)),
         ("ConfigMap", names.clamav_configmap(instance)),
+        ("ConfigMap", names.files_configmap(instance)),
+        ("ConfigMap", names.candidate_configmap(instance)),
+        ("Secret", names.credentials(instance)),
         ("Secret", names.keyring(instance)),
         ("Service", instance),
+        ("Service", names.controller(instance)),
+        ("PodDisruptionBudget", instance),
         ("Deployment", instance),
     )
 
 
 def build(
-    valid: ValidMailFilter, configuration: Configuration, keys: tuple[DkimKey, ...], keyring: Manifest | None
+    valid: ValidMailFilter, plan: Plan, keys: tuple[DkimKey, ...], keyring: Manifest | None
 ) -> tuple[dict[str, Any], ...]:
     """All objects in the order in which they are applied: what a pod mounts or runs as comes before the Deployment."""
     objects = [
         build_service_account(valid),
-        *build_configmaps(valid, configuration),
+        *build_configmaps(valid, plan),
+        build_credentials(valid, plan),
         build_keyring(valid, keys, keyring),
         build_service(valid),
-        build_deployment(valid, configuration),
+        build_controller_service(valid),
+        build_disruption_budget(valid),
+        build_deployment(valid),
     ]
     return tuple(with_desired_hash(desired) for desired in objects)

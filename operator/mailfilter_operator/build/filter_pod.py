@@ -9,7 +9,6 @@ from mailfilter_operator import names
 from mailfilter_operator.api import ContainerResources
 from mailfilter_operator.build.metadata import build_metadata
 from mailfilter_operator.quantities import parse_quantity
-from mailfilter_operator.render import Configuration
 from mailfilter_operator.validate import ValidMailFilter, compute_memory
 
 _READ_BY_GROUP = 0o440
@@ -31,21 +30,21 @@ _DEFAULT_MEMORY_LIMITS = {"rspamd": "1Gi", "clamd": "4Gi", "freshclam": "512Mi"}
 """ClamAV's documentation: an engine with all signatures takes 1.2 GiB, a reload 2.4 GiB, 4 GiB is preferred."""
 
 
-def build_deployment(valid: ValidMailFilter, configuration: Configuration) -> dict[str, Any]:
-    """The filter pod's Deployment. A new pod must be ready before the old one goes."""
+def build_deployment(valid: ValidMailFilter) -> dict[str, Any]:
+    """The filter pods' Deployment. A new pod must be ready before an old one goes.
+
+    Nothing in it tells the configuration: a change of that reaches the pods that run.
+    """
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": build_metadata(valid, valid.name),
         "spec": {
-            "replicas": 1,
+            "replicas": valid.spec.replicas,
             "selector": {"matchLabels": names.selector(valid.name)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {
-                    "labels": names.labels(valid.name, "filter"),
-                    "annotations": {names.ANNOTATION_CONFIG: configuration.hash},
-                },
+                "metadata": {"labels": names.labels(valid.name, "filter")},
                 "spec": _build_pod(valid),
             },
         },
@@ -86,7 +85,7 @@ def _build_rspamd(valid: ValidMailFilter) -> dict[str, Any]:
     ping = {"httpGet": {"path": "/ping", "port": "milter"}}
     return {
         **_build_container(valid, "rspamd"),
-        "ports": [{"name": "milter", "containerPort": names.MILTER_PORT, "protocol": "TCP"}],
+        "ports": _build_ports(valid),
         # Without a compiled pattern cache a start takes 20 s on one core, minutes on a fifth of one.
         "startupProbe": {**ping, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 300},
         "readinessProbe": {"exec": {"command": [f"{names.PROGRAMS}/probe-rspamd"]}, **_PROBE},
@@ -100,6 +99,15 @@ def _build_rspamd(valid: ValidMailFilter) -> dict[str, Any]:
             _mount("clamd", names.CLAMD_DIRECTORY),
         ],
     }
+
+
+def _build_ports(valid: ValidMailFilter) -> list[dict[str, Any]]:
+    """Ports that rspamd listens on; another set of them needs another pod, as rspamd never closes one."""
+    ports = {"milter": names.MILTER_PORT, "controller": names.CONTROLLER_PORT}
+    ports["report"] = names.REPORT_PORT
+    if valid.spec.workers.normal.enabled:
+        ports["http"] = names.NORMAL_PORT
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
 def _build_clamd(valid: ValidMailFilter) -> dict[str, Any]:
@@ -179,26 +187,22 @@ def _quantities(wanted: ContainerResources, part: str) -> dict[str, str]:
 
 def _build_volumes(valid: ValidMailFilter) -> list[dict[str, Any]]:
     modules = names.modules_configmap(valid.name)
-    wanted_hash: dict[str, Any] = {
-        "downwardAPI": {
-            "items": [
-                {
-                    "path": names.WANTED_HASH_FILE,
-                    "fieldRef": {
-                        "apiVersion": "v1",
-                        "fieldPath": f"metadata.annotations['{names.ANNOTATION_CONFIG}']",
-                    },
-                }
-            ]
-        }
-    }
+    wanted_hash = _from_annotations({names.WANTED_HASH_FILE: names.ANNOTATION_CONFIG})
     everything: list[dict[str, Any]] = [
         {"configMap": {"name": names.metrics_configmap(valid.name)}},
         {"configMap": {"name": names.workers_configmap(valid.name)}},
         {"configMap": {"name": modules}},
         {"configMap": {"name": names.clamav_configmap(valid.name)}},
+        {"configMap": {"name": names.files_configmap(valid.name)}},
+        {"configMap": {"name": names.candidate_configmap(valid.name)}},
+        {"secret": {"name": names.credentials(valid.name)}},
         {"secret": {"name": names.keyring(valid.name)}},
-        wanted_hash,
+        _from_annotations(
+            {
+                names.WANTED_HASH_FILE: names.ANNOTATION_CONFIG,
+                names.WANTED_CANDIDATE_FILE: names.ANNOTATION_CANDIDATE,
+            }
+        ),
     ]
     without_keys: list[dict[str, Any]] = [
         {"configMap": {"name": modules, "items": [{"key": names.MANIFEST_KEY, "path": names.MANIFEST_KEY}]}},
@@ -218,6 +222,15 @@ def _build_volumes(valid: ValidMailFilter) -> list[dict[str, Any]]:
         # All signatures take 0.4 GiB, and an update a second copy.
         _directory("signatures", "4Gi"),
     ]
+
+
+def _from_annotations(files: dict[str, str]) -> dict[str, Any]:
+    """Files with what annotations of the pod say; empty as long as there is no such annotation."""
+    items = [
+        {"path": file, "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{annotation}']"}}
+        for file, annotation in files.items()
+    ]
+    return {"downwardAPI": {"items": items}}
 
 
 def _projected(name: str, sources: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mailfilter_operator import names
+from mailfilter_operator.drift import hash_content
 from mailfilter_operator.validate import ValidMailFilter
 
 
@@ -28,3 +29,10 @@ def build_metadata(
     if annotations:
         metadata["annotations"] = annotations
     return metadata
+
+
+def with_content_hash(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A ConfigMap or Secret with the annotation by which its data is known to be ours."""
+    meta = manifest["metadata"]
+    content = {names.ANNOTATION_CONTENT: hash_content(manifest["data"])}
+    return {**manifest, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **content}}}
