@@ -58,10 +58,13 @@ def main(chosen: Sequence[str]) -> int:
     for name in chosen or known:
         console.print(f"Measuring: {name} ...")
         try:
-            figures += known[name]()
+            measured = known[name]()
         except FAILURES as failure:
             failed += 1
-            figures.append(Figure(name, "NOT MEASURED", "", f"{type(failure).__name__}: {failure}"))
+            measured = [Figure(name, f"NOT MEASURED: {type(failure).__name__}: {failure}")]
+        for figure in measured:
+            console.print(f"{figure.name}: {figure.measured}", markup=False, highlight=False)
+        figures += measured
     console.print(draw(figures))
     for note in NOTES:
         console.print(note, markup=False, highlight=False)
