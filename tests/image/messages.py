@@ -3,9 +3,13 @@
 import base64
 import io
 import zipfile
+from email.utils import formatdate
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR" + b"-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE" + b"-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+
+DATE = formatdate()
+"""When the tests began: a mail of three days ago gets a score for that."""
 
 
 def message(
@@ -14,7 +18,7 @@ def message(
     """A plain text message; extra are more header lines with their CRLF."""
     head = (
         f"From: {sender}\r\nTo: recipient@example.com\r\nSubject: {subject}\r\n"
-        "Message-ID: <1@mail.example.org>\r\nDate: Mon, 23 Nov 2026 09:00:00 +0000\r\n"
+        f"Message-ID: <1@mail.example.org>\r\nDate: {DATE}\r\n"
     )
     return head.encode() + extra + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + body + b"\r\n"
 

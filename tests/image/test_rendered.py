@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.image.conftest import serve_databases, wait_ready
-from tests.image.messages import CLEAN, GTUBE, INFECTED, message
+from tests.image.messages import CLEAN, DATE, GTUBE, INFECTED, message
 from tests.image.pod import Pod, write_candidate
 from tests.unit import samples
 
@@ -95,7 +95,7 @@ def any_username(make_pod: Callable[[], Pod]) -> Iterator[Pod]:
     made.remove()
 
 
-UNDATED = message(b"hello").replace(b"Date: Mon, 23 Nov 2026 09:00:00 +0000\r\n", b"")
+UNDATED = message(b"hello").replace(f"Date: {DATE}\r\n".encode(), b"")
 
 
 def headers(pod: Pod, mail: bytes) -> list[tuple[str, str]]:
