@@ -92,7 +92,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> list[Judged]:
         write(configuration, here / str(number))
     here.chmod(0o755)
     binds = {here: "/conf", out: "/out", JUDGE: "/usr/bin/judge"}
-    run_in_rootfs(["sh", "-c", "ls -d /conf/* | xargs -P 2 -n 25 judge /out"], binds, timeout=900)
+    run_in_rootfs(["sh", "-c", "ls -d /conf/* | xargs -P 2 -n 25 judge /out"], binds, timeout=1800)
     return [
         (*made, (out / f"{number}.errors").read_text(), (out / f"{number}.json").read_text())
         for number, made in enumerate(prepared)
