@@ -74,6 +74,8 @@ _OWNED_OPTIONS = {
     "enabled": "a field of its own, or always so",
     "encrypted_only": "clients speak plain HTTP or the milter protocol",
     "keypair": "it is a secret, and this text is readable by whoever may read ConfigMaps",
+    "ssl_cert": "clients speak plain HTTP or the milter protocol",
+    "ssl_key": "clients speak plain HTTP or the milter protocol",
     "type": "the process is the operator's",
 }
 OWNED_OPTIONS = {
@@ -82,7 +84,9 @@ OWNED_OPTIONS = {
         "count": "set spec.workers.proxy.count",
         "discard_on_reject": "what happens to viruses is set by spec.antivirus.onVirus",
         "milter": "the MTA speaks it",
+        "mirror": "the workers scan themselves",
         "quarantine_on_reject": "what happens to viruses is set by spec.antivirus.onVirus",
+        "script": "the workers scan themselves",
         "timeout": "set spec.workers.proxy.timeoutSeconds",
         "upstream": "the workers scan themselves",
     },
@@ -94,10 +98,12 @@ OWNED_OPTIONS = {
         "secure_ip": "set spec.workers.controller.secureNetworks",
         "static_dir": "the pages of the web interface are in the image",
         "stats_path": "the pod's file system is the operator's",
+        "trusted_ips": "set spec.workers.controller.secureNetworks",
     },
     "normal": {
         **_OWNED_OPTIONS,
         "count": "set spec.workers.normal.count",
+        "mime": "what is not read as a mail is not scanned for viruses",
         "task_timeout": "set spec.workers.proxy.timeoutSeconds",
         "timeout": "set spec.workers.proxy.timeoutSeconds",
     },

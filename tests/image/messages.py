@@ -10,6 +10,9 @@ DATE = formatdate()
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR" + b"-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE" + b"-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
+DATE = formatdate()
+"""When the tests began: a mail of three days ago gets a score for that."""
+
 
 def message(
     body: bytes, *, sender: str = "sender@example.org", subject: str = "hello there", extra: bytes = b""

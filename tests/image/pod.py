@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.image.milter import Verdict
 from tests.image.rootfs import CHECKOUT, USER, command_in_rootfs, run_in_rootfs
@@ -32,14 +33,21 @@ def write_candidate(
     *,
     secret: Mapping[str, str] | None = None,
     salt: str = SALT,
+    tried: Mapping[str, str] | None = None,
+    unproven: bool = False,
 ) -> str:
     """Lays files out as the projected volume does, replacing what was there; returns the manifest's hash.
 
     Files below keys/ come from a Secret, under their own names. secret are the files of mx-credentials, where salt is
-    too. wanted is the hash that the pod's annotation asks for, by default the right one.
+    too. wanted is the hash that the pod's annotation asks for, by default the right one. tried are the files that the
+    pod is to try beside: in the volume are those that differ. unproven: no pod has proven the raw text.
     """
     generation = directory / f"..{time.monotonic_ns()}"
     generation.mkdir(parents=True)
+    if tried is not None:
+        _write_tried(generation, files, tried)
+    if unproven:
+        (generation / "unproven").write_text("yes")
     digests = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in files.items()}
     for path, content in (secret or {}).items():
         digests[path] = f"salted:{hashlib.sha256((salt + content).encode()).hexdigest()}"
@@ -47,6 +55,7 @@ def write_candidate(
     for path, content in sorted({**files, **(secret or {})}.items()):
         key = path.removeprefix("keys/") if path.startswith("keys/") else path.replace("/", "_")
         (generation / key).write_text(content)
+        (generation / key).chmod(0o444)
         manifest += f"{digests[path]}  {key}  {path}\n"
     (generation / "salt").write_text(salt)
     (generation / "manifest").write_text(manifest)
@@ -61,6 +70,17 @@ def write_candidate(
     for file in generation.iterdir():
         (directory / file.name).symlink_to(f"..data/{file.name}")
     return found
+
+
+def _write_tried(generation: Path, files: Mapping[str, str], tried: Mapping[str, str]) -> None:
+    manifest = ""
+    for path, content in sorted(tried.items()):
+        key = path.removeprefix("keys/") if path.startswith("keys/") else path.replace("/", "_")
+        if files.get(path) != content:
+            (generation / f"candidate.{key}").write_text(content)
+        manifest += f"{hashlib.sha256(content.encode()).hexdigest()}  {key}  {path}\n"
+    (generation / "candidate.manifest").write_text(manifest)
+    (generation / "wanted-candidate").write_text(hashlib.sha256(manifest.encode()).hexdigest())
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
@@ -89,6 +109,18 @@ class Container:
     def running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
+
+    def processes(self) -> dict[int, str]:
+        """Ids and command lines of all processes that it has started, as this machine sees them."""
+        parents, lines = {}, {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+        found = {self._process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return {pid: lines.get(pid, "") for pid in found}
 
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to all its processes."""
@@ -190,6 +222,40 @@ class Pod:
         """The milter's verdict; arguments are client address, sender and user name."""
         answer = self.on_network(sys.executable, "-m", "tests.image.milter", "11332", *arguments, stdin=message)
         return Verdict(**json.loads(answer))
+
+    def get(self, path: str, port: int = 11380) -> str:
+        """The answer to an HTTP request on the pod's network; CalledProcessError unless it is a good one."""
+        program = (
+            "import http.client, sys; asking = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]), timeout=10); "
+            "asking.request('GET', sys.argv[2]); answer = asking.getresponse(); "
+            "sys.stdout.write(answer.read().decode()); sys.exit(answer.status != 200)"
+        )
+        return self.on_network(sys.executable, "-c", program, str(port), path)
+
+    @contextlib.contextmanager
+    def hold_session(self) -> Iterator[None]:
+        """A milter session that has begun and says nothing more, as long as the block lasts."""
+        program = (
+            "import sys; from tests.image.milter import Session; held = Session(11332, 10); print(); sys.stdin.read()"
+        )
+        line = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", sys.executable, "-u", "-c", program]
+        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CHECKOUT) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"\n"
+            yield
+            holder.kill()
+
+    def state(self) -> dict[str, Any]:
+        """What the pod reports on port 11380; empty if it does not answer."""
+        try:
+            answer: dict[str, Any] = json.loads(self.get("/cgi-bin/state"))
+        except (subprocess.CalledProcessError, ValueError):
+            return {}
+        return answer
+
+    def wait_active(self, wanted: str, seconds: float = 40) -> float:
+        """Seconds until the pod reports that it serves the configuration of this hash."""
+        return wait_until(lambda: self.state().get("active") == wanted, seconds, f"{wanted} is active")
 
     def remove(self) -> None:
         """Ends everything that was started."""

@@ -68,6 +68,7 @@ def test_clamav_containers_take_only_their_files(pod: Pod) -> None:
     [
         (lambda pod: (pod.candidate / "..data/wanted-hash").write_text("0" * 64), "does not have the wanted hash"),
         (lambda pod: (pod.candidate / "..data/wanted-hash").unlink(), "wanted-hash is missing"),
+        (lambda pod: (pod.candidate / "..data/wanted-hash").write_text("any"), "wanted-hash is not a SHA-256"),
         (lambda pod: (pod.candidate / "..data/manifest").unlink(), "manifest is missing"),
         (
             lambda pod: (pod.candidate / "..data/override.d_actions.conf").unlink(),
@@ -90,7 +91,8 @@ def test_clamav_containers_take_only_their_files(pod: Pod) -> None:
     ],
     ids=[
         "annotation",
-        "no annotation",
+        "no file for the annotation",
+        "annotation that is no hash",
         "no manifest",
         "missing file",
         "planted file",
