@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,14 +16,17 @@ HASH_ANNOTATION = "mailfilter.dev/config-hash"
 def change(system: MailSystem, spec: Mapping[str, Any]) -> None:
     """Merge *spec*, which changes the configuration, into that of the MailFilter; return when it is Ready for it.
 
-    Asserts that all pods run the edit's configuration when Ready is True for the generation of the edit.
+    Asserts that all pods serve the edit's configuration when Ready is True for the generation of the edit: the one
+    that their annotations ask for, and by their own report.
     """
-    before = template_hash(system)
+    before = reported_hashes(system)
     patch_spec(system, spec)
     wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
-    hashes = {pod["metadata"]["annotations"][HASH_ANNOTATION] for pod in system.filter_pods()}
-    assert hashes == {template_hash(system)}
-    assert before not in hashes
+    reported = reported_hashes(system)
+    asked = {pod["metadata"]["annotations"][HASH_ANNOTATION] for pod in system.filter_pods()}
+    assert len(reported) == 1, reported
+    assert reported == asked
+    assert not reported & before
 
 
 def patch_spec(system: MailSystem, spec: Mapping[str, Any]) -> None:
@@ -54,8 +58,13 @@ def ready(system: MailSystem) -> dict[str, Any]:
     return next(condition for condition in conditions if condition["type"] == "Ready")
 
 
-def template_hash(system: MailSystem) -> str:
-    """Return the hash of the configuration that the Deployment asks for."""
-    deployment = system.kubectl.get("deployment", system.name, f"--namespace={system.namespace}")
-    annotation: str = deployment["spec"]["template"]["metadata"]["annotations"][HASH_ANNOTATION]
-    return annotation
+def reported_hashes(system: MailSystem) -> set[str]:
+    """Return the hashes of the configurations that the pods say they serve."""
+    return {_ask(pod["status"]["podIP"])["active"] for pod in system.filter_pods()}
+
+
+def _ask(address: str) -> dict[str, Any]:
+    """Return what the pod at *address* reports."""
+    with urllib.request.urlopen(f"http://{address}:11380/cgi-bin/state", timeout=10) as answer:
+        report: dict[str, Any] = json.load(answer)
+    return report
