@@ -9,14 +9,14 @@ from tests.bench import live
 from tests.bench.figures import Figure, describe_seconds
 from tests.bench.live import Mail, Trial, Wanted
 from tests.e2e import changes
-from tests.image.messages import message
+from tests.image.messages import DATE, message
 from tests.image.milter import Verdict
 from tests.mail.system import MailSystem
 
 SYMBOL = "MISSING_DATE"
-DATE = b"Date: Mon, 23 Nov 2026 09:00:00 +0000\r\n"
 # Of the score from which mail is marked, what else is missing in it comes to two thirds.
-UNDATED = message(b"hello", sender="dave@example.net", extra=b"MIME-Version: 1.0\r\n").replace(DATE, b"")
+UNDATED = message(b"hello", sender="dave@example.net", extra=b"MIME-Version: 1.0\r\n")
+UNDATED = UNDATED.replace(f"Date: {DATE}\r\n".encode(), b"")
 MARK = "X-Spam"
 """The header that rspamd adds from `actions.addHeader` on, which is 6 by default."""
 DOMAIN_TRIALS = 10

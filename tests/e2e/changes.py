@@ -6,22 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.e2e import pods
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
-
-HASH_ANNOTATION = "mailfilter.dev/config-hash"
 
 
 def change(system: MailSystem, spec: Mapping[str, Any]) -> None:
     """Merge *spec*, which changes the configuration, into that of the MailFilter; return when it is Ready for it.
 
-    Asserts that all pods run the edit's configuration when Ready is True for the generation of the edit.
+    Asserts that all pods report the edit's configuration when Ready is True for the generation of the edit.
     """
-    before = template_hash(system)
+    before = config_hash(system)
     patch_spec(system, spec)
     wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
-    hashes = {pod["metadata"]["annotations"][HASH_ANNOTATION] for pod in system.filter_pods()}
-    assert hashes == {template_hash(system)}
+    hashes = pods.active_hashes(system)
+    assert hashes == {config_hash(system)}
     assert before not in hashes
 
 
@@ -54,8 +53,14 @@ def ready(system: MailSystem) -> dict[str, Any]:
     return next(condition for condition in conditions if condition["type"] == "Ready")
 
 
-def template_hash(system: MailSystem) -> str:
-    """Return the hash of the configuration that the Deployment asks for."""
-    deployment = system.kubectl.get("deployment", system.name, f"--namespace={system.namespace}")
-    annotation: str = deployment["spec"]["template"]["metadata"]["annotations"][HASH_ANNOTATION]
-    return annotation
+def condition(mailfilter: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a condition of *mailfilter*, empty if there is none for its present generation."""
+    conditions: list[dict[str, Any]] = mailfilter.get("status", {}).get("conditions", [])
+    found: dict[str, Any] = next((entry for entry in conditions if entry["type"] == name), {})
+    return found if found.get("observedGeneration") == mailfilter["metadata"]["generation"] else {}
+
+
+def config_hash(system: MailSystem) -> str:
+    """Return the hash of the configuration that the pods are to serve, as status says it."""
+    found: str = system.mailfilter()["status"]["config"]["hash"]
+    return found
