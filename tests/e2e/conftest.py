@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.connection import Connection
 from tests.cluster.fixtures import node
 from tests.demo import installation
-from tests.e2e import traffic
+from tests.e2e import changes, pods, traffic
 from tests.mail import system as mail_system
 from tests.mail.kubectl import Kubectl
 from tests.mail.polling import eventually
@@ -20,6 +20,7 @@ from tests.mail.system import MailSystem
 
 __all__ = ["node"]
 
+REPLICAS = 2
 _FIGURES: list[str] = []
 
 
@@ -67,6 +68,31 @@ def system(installed: MailSystem) -> MailSystem:
     return installed
 
 
+@pytest.fixture(scope="module")
+def scaled(installed: MailSystem) -> Iterator[MailSystem]:
+    """Provide the mail system with a MailFilter that was scaled to two pods, itself and by `kubectl scale`."""
+    _scale(installed, REPLICAS)
+    yield installed
+    _scale(installed, 1)
+
+
+@pytest.fixture
+def two_pods(scaled: MailSystem, system: MailSystem) -> Iterator[MailSystem]:
+    """Provide the mail system in working order with two pods; the configuration is as before afterwards."""
+    assert scaled is system
+    before = system.mailfilter()["spec"]
+    yield system
+    changes.patch_spec(system, {field: before.get(field) for field in ("metrics", "domains", "antivirus")})
+    changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+
+
+def _scale(system: MailSystem, number: int) -> None:
+    namespace = f"--namespace={system.namespace}"
+    system.kubectl.run("scale", "mailfilter", system.name, namespace, f"--replicas={number}")
+    pods.wait_ready(system, number)
+    changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+
+
 @pytest.fixture
 def filter_pod(system: MailSystem) -> Iterator[dict[str, Any]]:
     """Provide the filter's pod to break; port 2525 leads straight to it.
@@ -87,12 +113,7 @@ def replace_pod(system: MailSystem, pod: dict[str, Any]) -> None:
     system.kubectl.run("delete", "pod", name, namespace, "--grace-period=1", "--ignore-not-found")
 
     def replaced() -> bool:
-        pods = system.filter_pods()
-        return bool(pods) and all(_is_ready(other) for other in pods)
+        others = system.filter_pods()
+        return bool(others) and all(pods.is_ready(other) for other in others)
 
     eventually(replaced, within_seconds=120, what=f"a ready pod in place of {name}")
-
-
-def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -11,9 +11,9 @@ import yaml
 from tests.contract.test_crd import CRD, walk
 from tests.unit import samples
 
-from mailfilter_operator import raw_text
+from mailfilter_operator import names, raw_text
 from mailfilter_operator.errors import InvalidReference, InvalidSpec
-from mailfilter_operator.raw_text import RawText, read_raw_text
+from mailfilter_operator.raw_text import RawText, find_raw_path, read_raw_text, shorten_error
 from mailfilter_operator.references import References
 
 SCHEMA = dict(walk(CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
@@ -200,3 +200,57 @@ def alternatives(rule: str) -> set[str]:
     """File names of `(a|b)[.]conf|(c)[.]inc`."""
     groups = re.findall(r"\(([a-z_|-]+)\)\[\.\](conf|inc)", rule)
     return {f"{name}.{suffix}" for names, suffix in groups for name in names.split("|")}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "local.d/multimap.conf",
+        "override.d/rbl.conf",
+        "maps/a_b",
+        "local.d/maps/x",
+        "local.d/maps.d/x",
+        "local.d/a_b.conf",
+    ]
+    + [f"local.d/worker-{worker}.inc" for worker in ("proxy", "controller", "normal")],
+)
+def test_a_key_leads_back_to_its_file(path: str) -> None:
+    assert find_raw_path(names.configmap_key(path)) == path
+
+
+@pytest.mark.parametrize(
+    "path", ["override.d/worker-controller.inc", "local.d/groups.conf", "maps/mailfilter-allow-from"]
+)
+def test_a_key_of_a_file_of_the_operator_leads_nowhere(path: str) -> None:
+    assert find_raw_path(names.configmap_key(path)) is None
+
+
+@pytest.mark.parametrize("key", ["unproven", "salt", "candidate.local.d_multimap.conf", "manifest", "local.d_", ""])
+def test_what_else_lies_there_is_no_file(key: str) -> None:
+    assert find_raw_path(key) is None
+
+
+TRIAL = f"/run/mailfilter/trials/{64 * 'a'}"
+SYNTAX = f"ucl parser error: error while parsing {TRIAL}/local.d/rbl.conf: line: 2, column: 13 - 'x'"
+PROBE = "the probe 'EICAR' is not refused as a virus: Action: no action;Symbol: OWN (1.00)[hush]"
+
+
+def test_an_error_names_files_as_the_spec_does() -> None:
+    shown = shorten_error(SYNTAX, RawText({"local.d/rbl.conf": "x"}))
+
+    assert shown == "ucl parser error: error while parsing local.d/rbl.conf: line: 2, column: 13 - 'x'"
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (SYNTAX, "local.d/rbl.conf: line: 2, column: 13 ("),
+        (PROBE, "the probe 'EICAR' is not refused as a virus ("),
+        ("unexpected hush", "rspamd does not accept it ("),
+    ],
+)
+def test_with_text_of_secrets_only_the_place_of_an_error_is_told(error: str, shown: str) -> None:
+    found = shorten_error(error, RawText({}, {"local.d/rbl.conf": "hush"}))
+
+    assert found.startswith(shown)
+    assert "hush" not in found

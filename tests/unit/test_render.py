@@ -307,3 +307,28 @@ def test_every_symbol_is_one_object_of_its_group_whatever_describes_it(symbols: 
         symbol.get("description") for symbol in symbols
     ]
     assert text.count("{") == text.count("}") == 2 + len(symbols)
+
+
+@pytest.mark.parametrize(
+    ("sign", "probe"),
+    [
+        ({}, "signed probe@example.com probe@example.com 192.0.2.1"),
+        ({"authenticated": False, "networks": ["198.51.100.0/24"]}, "signed probe@example.com - 198.51.100.0"),
+        ({"authenticated": False, "networks": ["2001:db8::/32"]}, "signed probe@example.com - 2001:db8::"),
+        ({"authenticated": False}, "signed probe@example.com - 127.0.0.1"),
+        ({"authenticated": False, "local": False}, None),
+    ],
+    ids=str,
+)
+def test_raw_text_is_proven_with_a_mail_of_a_kind_that_is_signed(sign: dict[str, Any], probe: str | None) -> None:
+    valid = samples.valid(dkim={"sign": sign})
+    text = samples.render(valid, KEYS).modules["probes/expected"]
+
+    other = probe and probe.replace("example.com", "example.org")
+    assert text.splitlines() == ["gtube", *([probe, other] if probe else [])]
+
+
+def test_gtube_need_not_be_refused_where_nothing_is() -> None:
+    text = samples.render(samples.valid(actions={"reject": "Disabled"}), ()).modules["probes/expected"]
+
+    assert text == ""
