@@ -37,11 +37,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of a load: answers by verdict, duration, and processor seconds of the client and of each program."""
+    """What came of a load: answers by verdict, duration, and processor seconds.
+
+    Those of the client, of the whole machine, and of each program that shares the milter's network.
+    """
 
     replies: dict[str, int]
     seconds: float
     client_cpu: float
+    machine_cpu: float
     cpu: dict[str, float]
 
     @property
@@ -142,7 +146,7 @@ def run(port: int, mails: int, seconds: float) -> Outcome:
     sessions = [write_session(write_mail(number)) for number in range(VARIANTS)]
     numbers = iter(range(mails))
     replies: list[str] = []
-    before = _cpu_seconds()
+    before, machine_before = _cpu_seconds(), _machine_seconds()
     client_before = time.process_time()
     started = time.monotonic()
 
@@ -162,11 +166,19 @@ def run(port: int, mails: int, seconds: float) -> Outcome:
         thread.join()
     elapsed = time.monotonic() - started
     client = time.process_time() - client_before
+    machine = _machine_seconds() - machine_before
     after = _cpu_seconds()
     spent: defaultdict[str, float] = defaultdict(float)
     for process, (name, cpu) in after.items():
         spent[name] += cpu - before.get(process, (name, 0.0))[1]
-    return Outcome(dict(Counter(replies)), elapsed, client, {name: cpu for name, cpu in spent.items() if cpu > 0})
+    programs = {name: cpu for name, cpu in spent.items() if cpu > 0}
+    return Outcome(dict(Counter(replies)), elapsed, client, machine, programs)
+
+
+def _machine_seconds() -> float:
+    """Return for how long the machine's processors have not been idle, each counted."""
+    user, nice, system, _idle, _waiting, *more = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *more))) / _TICKS
 
 
 def _cpu_seconds() -> dict[int, tuple[str, float]]:

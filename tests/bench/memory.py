@@ -9,8 +9,8 @@ from tests.bench.figures import Figure
 from tests.demo.installation import OPERATOR_NAMESPACE
 from tests.mail.system import MailSystem
 
-BASIS = (
-    "working set of the container's cgroup (usage without inactive file pages, as the kubelet counts) and proportional "
+DESCRIPTION = (
+    "working set of the container's cgroup (usage without inactive file pages, as the kubelet counts) / proportional "
     "set size of its processes; signatures of the tests only"
 )
 _PROC = Path("/proc")
@@ -20,7 +20,7 @@ def measure(system: MailSystem, when: str) -> list[Figure]:
     """Return the memory of each container of the first filter pod, and of the operator's."""
     pods = [system.filter_pods()[0], *system.kubectl.items("pods", f"--namespace={OPERATOR_NAMESPACE}")]
     shown = [f"{name} {_read(identifier)}" for pod in pods for name, identifier in container_ids(pod).items()]
-    return [Figure(f"memory per container, {when}", "\n".join(shown), "", BASIS)]
+    return [Figure(f"memory per container, {when}", "\n".join(shown), "", "working set / proportional set size")]
 
 
 def container_ids(pod: dict[str, Any]) -> dict[str, str]:

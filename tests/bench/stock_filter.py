@@ -15,7 +15,7 @@ from tests.image.pod import Pod, wait_until
 from tests.image.rootfs import CHECKOUT, USER, rootfs
 
 DESCRIPTION = (
-    "stock: /etc/rspamd as packaged (milter proxy -> normal worker, as many as rspamd chooses, log level info to a "
+    "/etc/rspamd as packaged (milter proxy -> normal worker, as many as rspamd chooses, log level info to a "
     "file), local.d/antivirus.conf with clamd at 127.0.0.1:3310, clamd.conf as Debian's package writes it but for that "
     "socket; clamav.lua as upstream has it, our plugin off"
 )

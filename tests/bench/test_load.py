@@ -89,7 +89,7 @@ def test_the_ratio_is_that_of_the_medians() -> None:
     """Each round handed over in one second, with the processor time of one program and the name server."""
 
     def outcome(mails: int) -> load.Outcome:
-        return load.Outcome({"accept": mails}, 1.0, 0.1, {"rspamd": mails * 0.002, "python": 0.1})
+        return load.Outcome({"accept": mails}, 1.0, 0.1, 1.5, {"rspamd": mails * 0.002, "python": 0.1})
 
     ours, stock = [outcome(mails) for mails in (300, 900, 450)], [outcome(mails) for mails in (300, 100, 310)]
     ratio, cost, _ = throughput.summarize(ours, stock)
