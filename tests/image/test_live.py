@@ -217,9 +217,9 @@ def test_a_trial_leaves_no_process_and_no_file_behind(serving: Serving) -> None:
 
 def test_raw_text_that_nobody_has_proven_proves_itself_before_it_serves(pod: Pod) -> None:
     place_database(pod)
+    bad = write_candidate(pod.candidate, {**reject_from("15"), **ACCEPT_ALL}, unproven=True)
     pod.start("clamd")
     wait_ready(pod, "clamd")
-    bad = write_candidate(pod.candidate, {**reject_from("15"), **ACCEPT_ALL}, unproven=True)
     pod.start("rspamd")
     wait_until(lambda: (pod.state().get("refused") or {}).get("hash") == bad, 60, "the refusal")
     assert "EICAR" in pod.state()["refused"]["error"]
