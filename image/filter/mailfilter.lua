@@ -4,9 +4,9 @@
 -- And two rules that hold whatever the scores are:
 -- * A message larger than options.max_message is refused with a reply that names the limit. (rspamd itself only stops
 --   reading it, and goes on to judge what it read.)
--- * A message that is about to be accepted must have been scanned: ClamAV has answered "OK" or a finding of its own
---   decided. Without this, anything that keeps the antivirus rule from running, a missing antivirus.conf too, lets the
---   message through.
+-- * A message that is about to be accepted must have been scanned, and without a finding. Without this, anything that
+--   keeps the antivirus rule from running, a missing antivirus.conf too, lets the message through, and so does raw text
+--   that accepts the mail of some senders.
 --
 -- Section `mailfilter` of the configuration: require_scan = false switches the second rule off.
 
@@ -52,22 +52,37 @@ if settings.generation then
   end)
 end
 
+-- The name of what was found, as force_actions writes it.
+local function found(symbols)
+  return 'Virus found: ' .. table.concat((symbols[1] or {}).options or {}, ', ')
+end
+
+-- Against whatever else has decided.
+local function decide(task, action, message)
+  task:set_pre_result({ action = action, message = message, module = N, priority = 1000 })
+end
+
+local refusing = { reject = true, ['soft reject'] = true, discard = true }
+
 if settings.require_scan ~= false then
+  -- Of the last kind that runs, after all that can decide otherwise. In no group, so that none that is switched off for
+  -- some mail takes it along.
   rspamd_config:register_symbol({
     name = 'MAILFILTER_UNSCANNED',
-    type = 'postfilter',
-    priority = 10,
-    group = N,
+    type = 'idempotent',
     flags = 'empty,explicit_disable,ignore_passthrough',
     callback = function(task)
       local action = task:get_metric_action()
-      if action == 'reject' or action == 'soft reject' then
-        return
-      end
+      local virus = task:get_symbol('CLAM_VIRUS')
       -- Set by clamav.lua (see the patch to it) when clamd answered "stream: OK".
-      if task:cache_get('clamav_clean') ~= true and not task:has_symbol('CLAM_VIRUS') then
+      local clean = not virus and task:cache_get('clamav_clean') == true
+      if virus and action ~= 'reject' and action ~= 'discard' then
+        decide(task, 'reject', found(virus))
+      elseif clean and task:cache_get('accepted_by_settings') then
+        decide(task, 'no action', 'accepted by settings')
+      elseif not clean and not virus and not refusing[action] then
         rspamd_logger.errx(task, 'no answer of ClamAV to this message')
-        task:set_pre_result('soft reject', 'Virus scan failed, try again later', N)
+        decide(task, 'soft reject', 'Virus scan failed, try again later')
       end
     end,
   })

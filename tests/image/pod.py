@@ -156,7 +156,7 @@ class Pod:
         (directory / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         (directory / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-        self._containers: list[Container] = []
+        self.containers: list[Container] = []
         namespace = Path(f"/proc/{self._network.pid}/ns/net")
         here = Path("/proc/self/ns/net").readlink()
         wait_until(lambda: namespace.readlink() != here, 5, "network namespace")
@@ -200,14 +200,14 @@ class Pod:
             argv or (f"{PROGRAMS}/{name}",), self._binds(name, extra or {}), net_of=self._network.pid
         )
         container = Container(line, self.directory / f"{name}.log")
-        self._containers.append(container)
+        self.containers.append(container)
         return container
 
     def start_outside(self, name: str, *command: str) -> Container:
         """Starts a program of this machine on the pod's network."""
         line = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
         container = Container(line, self.directory / f"{name}.log")
-        self._containers.append(container)
+        self.containers.append(container)
         return container
 
     def run(self, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -259,7 +259,7 @@ class Pod:
 
     def remove(self) -> None:
         """Ends everything that was started."""
-        for container in self._containers:
+        for container in self.containers:
             container.kill()
         self._network.kill()
         self._network.wait()
