@@ -90,6 +90,15 @@ class Container:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    def processes(self) -> list[str]:
+        """The command line of each of its processes."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.getsid(int(entry.name)) == self._process.pid:
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        return found
+
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to all its processes."""
         os.killpg(self._process.pid, number)
