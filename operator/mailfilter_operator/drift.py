@@ -2,7 +2,7 @@
 
 Generic, so that no field can be forgotten. A live object is current if it carries the hash of what is wanted (else a
 field that is no longer wanted would stay) and holds every wanted value. What the server adds is its own. What others
-add is removed where it changes what the object does: keys of ConfigMap and Secret data and of Service selectors, items
+add is removed where it changes what the object does: keys of ConfigMap and Secret data and of selectors, items
 of lists (a container, a port, an owner), fields of a Deployment's or Service's spec. Server-side apply leaves such
 additions in place, so a JSON patch removes them.
 """
@@ -17,7 +17,7 @@ from mailfilter_operator.api import Manifest
 from mailfilter_operator.managed_fields import Path, find_foreign_fields
 from mailfilter_operator.quantities import parse_quantity
 
-_EXACT_MAPS = frozenset({("data",), ("binaryData",), ("spec", "selector")})
+_EXACT_MAPS = frozenset({("data",), ("binaryData",), ("spec", "selector"), ("spec", "selector", "matchLabels")})
 _MERGE_KEYS = ("uid", "mountPath", "containerPort", "port", "name", "key", "topologyKey")
 """What identifies an item of a Kubernetes list, most telling first (volume mounts may share a name)."""
 

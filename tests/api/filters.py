@@ -11,7 +11,7 @@ from typing import Any
 from tests.cluster.connection import Connection
 from tests.mail.polling import eventually
 
-KINDS = ("configmap", "deployment", "service", "serviceaccount", "secret")
+KINDS = ("configmap", "deployment", "poddisruptionbudget", "service", "serviceaccount", "secret")
 _SELECTOR = "app.kubernetes.io/managed-by=mailfilter-operator,app.kubernetes.io/instance="
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 from tests.api.filters import Filters
 from tests.mail.polling import eventually
+
+from mailfilter_operator import credentials
 
 DOMAINS = [{"name": "example.com"}]
 LABEL = "/metadata/labels/app.kubernetes.io~1"
@@ -57,6 +60,25 @@ EDITS: dict[str, tuple[str, str, dict[str, Any] | list[dict[str, Any]]]] = {
     ),
     "the Service gets an address of the outside": ("service", "mx", {"spec": {"externalIPs": ["192.0.2.1"]}}),
     "a ConfigMap is made immutable": ("configmap", "mx-metrics", {"immutable": True}),
+    "raw text is planted": ("configmap", "mx-files", {"data": {"local.d_multimap.conf": "own {}\n"}}),
+    "something is planted to be tried": ("configmap", "mx-candidate", {"data": {"candidate.manifest": "x\n"}}),
+    "the manifest is changed": ("configmap", "mx-modules", {"data": {"manifest": "x\n"}}),
+    "more pods may go at once": ("poddisruptionbudget", "mx", {"spec": {"maxUnavailable": 2}}),
+    "the budget is for other pods": (
+        "poddisruptionbudget",
+        "mx",
+        {"spec": {"selector": {"matchLabels": {"added": "label"}}}},
+    ),
+    "the budget's owner is removed": (
+        "poddisruptionbudget",
+        "mx",
+        [{"op": "remove", "path": "/metadata/ownerReferences"}],
+    ),
+    "the web interface gets another port": (
+        "service",
+        "mx-controller",
+        [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 11332}],
+    ),
     "the account mounts a token": ("serviceaccount", "mx", {"automountServiceAccountToken": True}),
 }
 
@@ -65,8 +87,12 @@ CHILDREN = (
     "configmap/mx-workers",
     "configmap/mx-modules",
     "configmap/mx-clamav",
+    "configmap/mx-files",
+    "configmap/mx-candidate",
     "deployment/mx",
+    "poddisruptionbudget/mx",
     "service/mx",
+    "service/mx-controller",
     "serviceaccount/mx",
 )
 
@@ -121,6 +147,65 @@ def test_an_edited_keyring_is_repaired_with_the_next_pass(filters: Filters, patc
     filters.kubectl("patch", "secret", "mx-keyring", "--type=merge", f"--patch={json.dumps(patch)}")
     filters.look_again("mx")
     expect_as_before(filters, before)
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"data": {"override.d_worker-controller.inc": "QUJD"}},
+        {"data": {"override.d_worker-controller.inc": None}},
+        {"data": {"added": "QUJD"}},
+        {"metadata": {"ownerReferences": None}},
+        {"metadata": {"labels": None}},
+        {"metadata": {"annotations": None}},
+    ],
+    ids=["a file is changed", "a file is removed", "a file is added", "no owner", "no labels", "no annotations"],
+)
+def test_edited_credentials_are_repaired_with_the_next_pass(filters: Filters, patch: dict[str, Any]) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    filters.kubectl("patch", "secret", "mx-credentials", "--type=merge", f"--patch={json.dumps(patch)}")
+    filters.look_again("mx")
+    expect_as_before(filters, before)
+
+
+def test_deleted_credentials_come_back_with_another_salt_and_a_manifest_that_fits(filters: Filters) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")
+    filters.kubectl("delete", "secret", "mx-credentials")
+    filters.look_again("mx")
+    wait_child(filters, "Secret/mx-credentials")
+    after = filters.children("mx")
+    differing = {name for name in before if after[name] != before[name]}
+    assert differing == {"Secret/mx-credentials", "ConfigMap/mx-modules"}
+    assert after["Secret/mx-credentials"]["data"].keys() == before["Secret/mx-credentials"]["data"].keys()
+    filters.wait_condition("mx", "ConfigValid", "True")
+
+
+def test_a_deleted_password_is_drawn_anew_and_an_edited_one_stays(filters: Filters) -> None:
+    filters.apply("mx", domains=DOMAINS)
+    before = filters.wait_built("mx")["Secret/mx-controller"]["data"]
+    filters.kubectl("delete", "secret", "mx-controller")
+    filters.look_again("mx")
+    drawn = wait_child(filters, "Secret/mx-controller")["data"]
+    assert drawn.keys() == before.keys()
+    assert drawn != before
+    filters.kubectl("patch", "secret", "mx-controller", "--type=merge", '--patch={"data":{"password":"b3du"}}')
+    filters.look_again("mx")
+    salt = base64.b64decode(filters.children("mx")["Secret/mx-credentials"]["data"]["salt"]).decode()
+    wanted = credentials.compute_password_hash("test", "own", salt).replace("$", "\\u0024")
+
+    def counts() -> bool:
+        data = filters.children("mx")["Secret/mx-credentials"]["data"]
+        return wanted in base64.b64decode(data["override.d_worker-controller.inc"]).decode()
+
+    eventually(counts, within_seconds=30, what="the hash of the edited password")
+    assert filters.children("mx")["Secret/mx-controller"]["data"] == {"password": "b3du"}
+
+
+def wait_child(filters: Filters, name: str) -> dict[str, Any]:
+    """Return an object of mx when it is there."""
+    return eventually(lambda: filters.children("mx").get(name), within_seconds=30, what=name)
 
 
 def test_a_private_key_replaced_in_the_keyring_is_put_back(filters: Filters) -> None:

@@ -99,11 +99,12 @@ def build_review(verb: str, resource: str, namespace: str, name: str) -> dict[st
 
 
 def test_operator_may_do_its_work(installed: Connection) -> None:
-    children = ("configmaps", "services", "serviceaccounts", "deployments.apps")
+    children = ("configmaps", "services", "serviceaccounts", "deployments.apps", "poddisruptionbudgets.policy")
     verbs = ("get", "list", "watch", "create", "patch", "delete")
     wanted: list[Right] = [
         *((verb, resource, "", "") for resource in children for verb in verbs),
         *((verb, "secrets", "", "") for verb in ("get", "create", "patch")),
+        *((verb, "pods", "", "") for verb in ("list", "watch", "patch")),
         *((verb, "mailfilters.mailfilter.dev", "", "") for verb in ("get", "list", "watch")),
         ("patch", "mailfilters/status.mailfilter.dev", "", ""),
         ("create", "events", "", ""),
@@ -118,8 +119,9 @@ def test_operator_may_do_no_more(installed: Connection) -> None:
     unwanted: list[Right] = [
         *((verb, "secrets", "", "") for verb in ("list", "watch", "update", "delete")),
         ("list", "secrets", NAMESPACE, ""),
-        ("get", "pods", "", ""),
-        ("create", "pods/exec", "", ""),
+        *((verb, "pods", "", "") for verb in ("get", "create", "update", "delete", "deletecollection")),
+        *(("create", f"pods/{subresource}", "", "") for subresource in ("exec", "eviction", "portforward", "proxy")),
+        *(("patch", f"pods/{subresource}", "", "") for subresource in ("status", "ephemeralcontainers", "resize")),
         *((verb, "mailfilters.mailfilter.dev", "", "") for verb in ("create", "update", "patch", "delete")),
         ("update", "leases.coordination.k8s.io", NAMESPACE, "another"),
         ("update", "leases.coordination.k8s.io", "default", "mailfilter-operator"),

@@ -9,7 +9,8 @@ from tests.image.rootfs import archive, rootfs, run_in_rootfs
 
 ENTRY_POINTS = {
     *("rspamd", "clamd", "freshclam"),
-    *("probe-rspamd", "probe-clamd", "drain-clamd", "take-config", "fetched-database"),
+    *("probe-rspamd", "probe-clamd", "drain-clamd", "take-config", "prove-config", "fetched-database"),
+    *("www/cgi-bin/state", "www/cgi-bin/metrics"),
 }
 
 
@@ -35,8 +36,8 @@ def test_program_runs_and_is_recent_enough(argv: list[str], least: tuple[int, ..
 
 def test_entry_points_are_programs() -> None:
     directory = rootfs() / "usr/lib/mailfilter"
-    programs = {path.name for path in directory.iterdir() if path.stat().st_mode & stat.S_IXOTH}
-    assert programs == ENTRY_POINTS
+    executable = {path for path in directory.rglob("*") if path.is_file() and path.stat().st_mode & stat.S_IXOTH}
+    assert {str(path.relative_to(directory)) for path in executable} == ENTRY_POINTS
 
 
 def test_no_file_gives_privileges() -> None:

@@ -25,6 +25,7 @@ DESIRED = {
     for manifest in build(VALID, samples.plan(VALID, KEYS), KEYS, None)
 }
 DEPLOYMENT, SERVICE, MODULES = DESIRED["Deployment", "mx"], DESIRED["Service", "mx"], DESIRED["ConfigMap", "mx-modules"]
+BUDGET = DESIRED["PodDisruptionBudget", "mx"]
 KEYRING, ACCOUNT = DESIRED["Secret", "mx-keyring"], DESIRED["ServiceAccount", "mx"]
 ALL = pytest.mark.parametrize("desired", DESIRED.values(), ids=["/".join(key) for key in DESIRED])
 
@@ -74,7 +75,8 @@ def with_defaults(value: Any, path: Steps = ()) -> Any:
     if not isinstance(value, dict):
         return value
     filled = {name: with_defaults(child, (*path, name)) for name, child in value.items()}
-    return filled if path in {("data",), ("spec", "selector")} else {**filled, "addedByTheServer": {"deep": [1]}}
+    ours_alone = {("data",), ("spec", "selector"), ("spec", "selector", "matchLabels")}
+    return filled if path in ours_alone else {**filled, "addedByTheServer": {"deep": [1]}}
 
 
 @ALL
@@ -118,11 +120,14 @@ def foreign_entries() -> Iterator[Any]:
 
     pod: Steps = ("spec", "template", "spec")
     port = {"name": "other", "port": 25, "targetPort": 25, "protocol": "TCP"}
+    expression = {"key": "planted", "operator": "Exists"}
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "another"}
     yield case("key of a ConfigMap", MODULES, ("data", "override.d~/planted.conf"), "enabled = false;")
     yield case("binary data of a ConfigMap", MODULES, ("binaryData",), {"planted": "AA=="})
     yield case("key of a Secret", KEYRING, ("data", "planted.key"), "AA==")
     yield case("label of a Service's selector", SERVICE, ("spec", "selector", "planted"), "x")
+    yield case("label of a budget's selector", BUDGET, ("spec", "selector", "matchLabels", "planted"), "x")
+    yield case("expressions of a budget's selector", BUDGET, ("spec", "selector", "matchExpressions"), [expression])
     yield case("port of a Service", SERVICE, ("spec", "ports", 1), port)
     yield case("port of a Service before ours", SERVICE, ("spec", "ports", 0), port)
     yield case("same port by UDP", SERVICE, ("spec", "ports", 1), {**port, "port": 11332, "protocol": "UDP"})
