@@ -1,4 +1,4 @@
-"""Looking for private DKIM keys in text, whatever form they were written in.
+"""Looking for private DKIM keys, and other texts that nobody may see, in text, whatever form they were written in.
 
 A base64 text of a key holds the base64 of each private number at one of three alignments; encoded twice, it
 holds the base64 of that text, again at one of three.  Any piece of 24 characters of one of these is a leak.
@@ -44,6 +44,20 @@ def pieces(pems: Iterable[bytes]) -> set[str]:
                 found.update(_slices(once))
                 for twice in encodings(once.encode()):
                     found.update(_slices(twice))
+    return found
+
+
+def text_pieces(secrets: Iterable[str]) -> set[str]:
+    """Return every piece of the texts, as they are and encoded once and twice. Raises ValueError for a short one."""
+    found: set[str] = set()
+    for secret in secrets:
+        if len(secret) < PIECE:
+            raise ValueError(f"{len(secret)} characters are less than the {PIECE} of a piece")
+        found.update(_slices(secret))
+        for once in encodings(secret.encode()):
+            found.update(_slices(once))
+            for twice in encodings(once.encode()):
+                found.update(_slices(twice))
     return found
 
 

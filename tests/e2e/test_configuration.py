@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e import operators, processes, traffic
+from tests.e2e import changes, configurations, operators, pods, processes, traffic
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
 FILE = "override.d_actions.conf"
+PATH = "override.d/actions.conf"
 SYNTAX_ERROR = "reject = ;;; {\n"
 # It parses, but the operator did not write it.
 PERMISSIVE = "reject = 9998;\nadd_header = 9997;\n"
@@ -41,9 +42,41 @@ def test_what_is_planted_in_a_configmap_never_serves(
         within_seconds=60,
         what="the ConfigMap repaired",
     )
-    _look(system)
     seconds = traffic.wait_filtering(system, within_seconds=150)
     figure(f"planted configuration repaired by the operator and seen by the kubelet: mail flows after {seconds:.1f} s")
+
+
+def test_a_complete_configuration_that_rspamd_cannot_read_is_refused_and_named(
+    system: MailSystem, filter_pod: dict[str, Any]
+) -> None:
+    """Manifest and annotation fit it, as if the operator had rendered it so; nobody but rspamd can tell."""
+    before = configurations.active(filter_pod)
+    modules = ("configmap", f"{system.name}-modules")
+    with operators.stopped(system.kubectl):
+        good = configurations.read(system)
+        lines = good.data[modules]["manifest"].splitlines()
+        planted = f"{hashlib.sha256(SYNTAX_ERROR.encode()).hexdigest()}  {FILE}  {PATH}"
+        manifest = "".join(f"{planted if line.endswith(PATH) else line}\n" for line in lines)
+        assert manifest != good.data[modules]["manifest"]
+        wanted = hashlib.sha256(manifest.encode()).hexdigest()
+        _plant(system, SYNTAX_ERROR)
+        configurations.write(system.kubectl, system.namespace, modules, good.data[modules] | {"manifest": manifest})
+        configurations.tell(system, filter_pod, **{pods.HASH_ANNOTATION: wanted})
+
+        def refused() -> bool:
+            found = pods.report(filter_pod)["refused"] or {}
+            return found.get("hash") == wanted and f"{PATH}: line: 1" in found["error"]
+
+        eventually(refused, within_seconds=90, what="the refusal in the pod's report")
+        assert configurations.active(filter_pod) == before
+        traffic.wait_filtering(system, within_seconds=1, ways=traffic.BOTH_WAYS)
+        # One that starts has nothing older to go on with.
+        _delete_pods(system)
+        system.point_at_pod()
+        traffic.assert_all_deferred(traffic.send_for(system, 10))
+    changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+    traffic.wait_filtering(system, within_seconds=90)
+    assert pods.active_hashes(system) == {before}
 
 
 def _plant(system: MailSystem, text: str) -> None:
@@ -60,17 +93,9 @@ def _plant(system: MailSystem, text: str) -> None:
 def _wait_seen(system: MailSystem, text: str) -> None:
     """Return when the rspamd container has *text* before it, as a candidate."""
     (pod,) = system.filter_pods()
-    _look(system)
+    configurations.tell(system, pod)
     candidate = processes.root_of(pod["metadata"]["uid"], "rspamd") / "etc/mailfilter/candidate" / FILE
     eventually(lambda: candidate.read_text() == text, within_seconds=90, what="the planted file in the container")
-
-
-def _look(system: MailSystem) -> None:
-    """Make the kubelet look at the pod, and so at its volumes, at once: a changed annotation does."""
-    (pod,) = system.filter_pods()
-    look = f"example.com/look={time.monotonic()}"
-    name = pod["metadata"]["name"]
-    system.kubectl.run("annotate", "pod", name, f"--namespace={system.namespace}", "--overwrite", look)
 
 
 def _delete_pods(system: MailSystem) -> None:

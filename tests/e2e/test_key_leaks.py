@@ -1,18 +1,23 @@
-"""P3: a private key is seen in its Secret and in the keyring, nowhere else."""
+"""P3: a private key is seen in its Secret and in the keyring, nowhere else; nor are passwords and text of Secrets."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from tests.demo.installation import OPERATOR_NAMESPACE
-from tests.e2e import changes, leaks, plants
+from tests.e2e import changes, leaks, plants, pods, test_web
 from tests.mail import messages
 from tests.mail.kubectl import Kubectl, KubectlError
+from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
+
+SECRET_NAME = "leaks-text"  # noqa: S105 - a name
+SECRET_TEXT = "q7Zp0fXkTn3vLw9sBy2mHc6d"  # noqa: S105 - what is looked for
 
 
 @pytest.fixture
@@ -68,6 +73,46 @@ def test_no_key_is_seen_outside_secrets(
     assert leaks.find_leaks(pieces, {"key": keys[0].decode(), "keyring": keyring}).keys() == {"key", "keyring"}
 
 
+@pytest.fixture
+def with_secret_text(system: MailSystem) -> Iterator[MailSystem]:
+    """Provide the mail system with rspamd files from a Secret: one that serves, then one that rspamd refuses."""
+    namespace = f"--namespace={system.namespace}"
+    good = f"# {SECRET_TEXT}\n192.0.2.77\n"
+    bad = f'own {{ type = "{SECRET_TEXT}"; {SECRET_TEXT} = = "{SECRET_TEXT}" ;;; {{\n'
+    try:
+        _apply_secret(system, {"good": good, "bad": bad})
+        listed = {"name": SECRET_NAME, "key": "good", "path": "maps/own"}
+        changes.patch_spec(system, {"logging": {"level": "Debug"}, "config": {"secretRefs": [listed]}})
+        changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+        broken = {"name": SECRET_NAME, "key": "bad", "path": "local.d/multimap.conf"}
+        changes.patch_spec(system, {"config": {"secretRefs": [listed, broken]}})
+        eventually(lambda: _refused(system), within_seconds=120, what="the refusal of the broken text")
+        yield system
+    finally:
+        changes.patch_spec(system, {"logging": None, "config": None})
+        changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+        system.kubectl.run("delete", "secret", SECRET_NAME, namespace)
+
+
+def test_no_password_and_no_text_of_a_secret_is_seen_outside_secrets(
+    with_secret_text: MailSystem, figure: Callable[[str], None]
+) -> None:
+    """Also not the hash of the password, and not in what is said of a text that rspamd does not understand."""
+    system = with_secret_text
+    secret = test_web.password(system)
+    credentials = system.kubectl.get("secret", f"{system.name}-credentials", f"--namespace={system.namespace}")["data"]
+    texts_of = {key: base64.b64decode(text).decode() for key, text in credentials.items()}
+    (password_hash,) = set(re.findall(r'\\u00241(\\u0024[^"]{80,})"', texts_of["override.d_worker-controller.inc"]))
+    assert test_web.status(test_web.address(system), "/history", {"Password": secret}) == 200
+    assert SECRET_TEXT in texts_of["maps_own"]
+    pieces = leaks.text_pieces([secret, password_hash.replace("\\u0024", "$"), password_hash, SECRET_TEXT])
+    reports = {f"report {pod['metadata']['name']}": pods.fetch(pod, "state") for pod in system.filter_pods()}
+    texts = {**_objects(system.kubectl), **_logs(system), **reports}
+    figure(f"{len(pieces)} pieces of passwords and secret text searched in {len(texts)} texts")
+    assert leaks.find_leaks(pieces, texts) == {}
+    assert leaks.find_leaks(pieces, texts_of).keys() >= {"override.d_worker-controller.inc", "maps_own"}
+
+
 def test_planted_leaks_are_found(system: MailSystem, keys: list[bytes]) -> None:
     """Forty bytes out of the middle of a number are enough, at each alignment, encoded once or twice."""
     planted = {
@@ -105,6 +150,19 @@ def test_planted_leaks_are_found_wherever_text_can_be(system: MailSystem, keys: 
         assert found - {f"events.events.k8s.io {system.namespace}/planted"} == expected
     finally:
         plants.remove(system, filter_pod)
+
+
+def _apply_secret(system: MailSystem, texts: dict[str, str]) -> None:
+    metadata = {"name": SECRET_NAME, "namespace": system.namespace}
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    # Not by `kubectl apply`, which would write it to an annotation.
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+    system.kubectl.output("create", "--filename=-", stdin=json.dumps(body).encode())
+
+
+def _refused(system: MailSystem) -> bool:
+    found = changes.condition(system.mailfilter(), "ConfigApplied")
+    return found.get("reason") == "ConfigRefused"
 
 
 def _encoded(content: bytes, before: int, times: int) -> str:

@@ -15,7 +15,7 @@ OPERATOR = "deployment/mailfilter-operator"
 
 
 def test_a_second_apply_and_a_restart_of_the_operator_cause_no_write(system: MailSystem, node: Connection) -> None:
-    before = len(node.audit_events())
+    before, told = len(node.audit_events()), _annotations(system)
     system.kubectl.apply_files([installation.INSTALL, installation.MAILFILTER])
     system.kubectl.run("rollout", "restart", OPERATOR, f"--namespace={installation.OPERATOR_NAMESPACE}")
     system.kubectl.wait_rolled_out(installation.OPERATOR_NAMESPACE, OPERATOR)
@@ -33,6 +33,15 @@ def test_a_second_apply_and_a_restart_of_the_operator_cause_no_write(system: Mai
     eventually(lambda: _ended(system, pod), within_seconds=60, what="the end of that pass")
     writes = [event for event in requests() if event["verb"] not in READING and _resource(event) != "leases"]
     assert [(event["verb"], _resource(event)) for event in writes] == []
+    of_pods = {event["verb"] for event in requests() if _resource(event) == "pods"}
+    assert of_pods
+    assert of_pods <= READING
+    assert _annotations(system) == told
+
+
+def _annotations(system: MailSystem) -> dict[str, dict[str, str]]:
+    """What each pod was told, how often and when."""
+    return {pod["metadata"]["name"]: pod["metadata"].get("annotations", {}) for pod in system.filter_pods()}
 
 
 def _resource(event: dict[str, Any]) -> str:

@@ -53,6 +53,12 @@ def start(pod: Pod) -> Container:
     return container
 
 
+def hold_idle_session(pod: Pod) -> None:
+    """Keeps one worker of now busy, for as long as rspamd lets it."""
+    session = pod.start_outside("idle", "env", f"PYTHONPATH={CHECKOUT}", sys.executable, "-c", IDLE)
+    wait_until(lambda: "idle" in session.output(), 10, "an idle session")
+
+
 def proxies(container: Container) -> int:
     """How many milter workers there are."""
     return sum("rspamd_proxy process" in line for line in container.processes().values())
@@ -92,10 +98,23 @@ def test_the_last_of_several_changes_in_a_row_serves(pod: Pod) -> None:
     wait_ready(pod, "rspamd")
 
 
+def test_keys_that_are_no_longer_wanted_stay_for_the_workers_of_before(pod: Pod) -> None:
+    """One of them may sign with such a key for the first time, and it knows the key by its name only."""
+    container = start(pod)
+    hold_idle_session(pod)
+    options = files()[OPTIONS].replace("task_timeout = 30s", f"task_timeout = {TASK_TIMEOUT}s")
+    renamed = {path.replace(".mf1.", ".mf2."): text for path, text in files({OPTIONS: options}).items()}
+    wait_active(pod, write_candidate(pod.candidate, renamed))
+    keys = pod.directory / "rspamd/memory/live/keys"
+    assert sorted(path.name for path in keys.iterdir()) == ["example.com.mf1.key", "example.com.mf2.key"]
+    wait_until(lambda: not (keys / "example.com.mf1.key").exists(), 2 * TASK_TIMEOUT + 20, "the old key gone")
+    assert (keys / "example.com.mf2.key").exists()
+    assert container.running()
+
+
 def test_changes_wait_for_the_workers_of_an_idle_session_and_not_for_ever(pod: Pod) -> None:
     container = start(pod)
-    session = pod.start_outside("idle", "env", f"PYTHONPATH={CHECKOUT}", sys.executable, "-c", IDLE)
-    wait_until(lambda: "idle" in session.output(), 10, "an idle session")
+    hold_idle_session(pod)
     with counting(container) as seen:
         second = offer(pod, 20)
         wait_active(pod, second)
