@@ -210,9 +210,9 @@ class Pod:
         self.containers.append(container)
         return container
 
-    def run(self, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str, *argv: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command in the container of this name, as `kubectl exec` does."""
-        return run_in_rootfs(argv, self._binds(name, {}), net_of=self._network.pid)
+        return run_in_rootfs(argv, self._binds(name, {}), net_of=self._network.pid, timeout=timeout)
 
     def ready(self, name: str) -> bool:
         """Whether the readiness probe of rspamd or clamd succeeds."""

@@ -1,5 +1,6 @@
 """What the operator renders does in the real programs what the fields of the spec say."""
 
+import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,8 @@ from mailfilter_operator.api import parse
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.slots import KeyRequest
 from mailfilter_operator.keygen import generate_key
+from mailfilter_operator.references import References
+from mailfilter_operator.render import Configuration
 from mailfilter_operator.validate import validate
 
 NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -22,8 +25,8 @@ STRANGER = "198.51.100.7"
 NETWORK = "192.0.2.9"
 
 
-def start(pod: Pod, spec: dict[str, Any]) -> Pod:
-    """Start all containers with what is rendered for *spec*, with a key for each domain; return when ready."""
+def configure(spec: dict[str, Any], references: References | None = None) -> Configuration:
+    """Return what is rendered for *spec*, with a key for each domain and small messages."""
     antivirus = {
         "maxMessageSize": "1Mi",
         "signatures": {"source": "CustomOnly", "customURLs": ["http://127.0.0.1:8080/demo.ndb"]},
@@ -31,8 +34,13 @@ def start(pod: Pod, spec: dict[str, Any]) -> Pod:
     metadata = {"name": "mx", "namespace": "mail", "uid": "1", "generation": 1}
     mailfilter = parse({"metadata": metadata, "spec": {"antivirus": antivirus, **spec}})
     keys = tuple(make_key(domain.name) for domain in mailfilter.spec.domains)
-    configuration = samples.render(validate(mailfilter, samples.IMAGE), keys)
-    files = {
+    return samples.render(validate(mailfilter, samples.IMAGE), keys, references)
+
+
+def public_files(configuration: Configuration, spec: dict[str, Any]) -> dict[str, str]:
+    """Return all files but those of the credentials."""
+    keys = [make_key(domain["name"]) for domain in spec.get("domains", ())]
+    return {
         **configuration.metrics,
         **configuration.workers,
         **configuration.modules,
@@ -40,6 +48,12 @@ def start(pod: Pod, spec: dict[str, Any]) -> Pod:
         **configuration.files,
         **{f"keys/{key.file_name}": key.private_pem.decode() for key in keys},
     }
+
+
+def start(pod: Pod, spec: dict[str, Any]) -> Pod:
+    """Start all containers with what is rendered for *spec*; return when ready."""
+    configuration = configure(spec)
+    files = public_files(configuration, spec)
     assert (
         write_candidate(pod.candidate, files, secret=configuration.credentials, salt=samples.SALT) == configuration.hash
     )
@@ -50,8 +64,9 @@ def start(pod: Pod, spec: dict[str, Any]) -> Pod:
     return pod
 
 
+@functools.cache
 def make_key(domain: str) -> DkimKey:
-    """Return a new key of a domain."""
+    """Return a key of a domain, the same for all tests."""
     return generate_key(KeyRequest(domain, "r0", 2048, None), NOW)
 
 
