@@ -27,16 +27,20 @@ static { id = "static"; from = "static@example.net"; apply { symbols_enabled = [
 unforced { from = "unforced@example.net"; apply { symbols_disabled = ["FORCE_ACTION_VIRUS_FOUND"]; } }
 without_actions { from = "actions@example.net"; apply { actions { reject = null; } } }
 """
+SCORES = "max_score = 100;\nsymbols { MISSING_DATE { weight = 50; } }\n"
 STRANGER = "198.51.100.7"
 
 
 @pytest.fixture(scope="module")
 def lenient(make_pod: Callable[[], Pod]) -> Pod:
     """Provide a pod with raw text that accepts mail of some senders, in every way that rspamd has."""
-    files = {"local.d/multimap.conf": MULTIMAP, "local.d/settings.conf": SETTINGS, **MAPS}
-    symbol = {"name": "MISSING_DATE", "score": 20}
-    metrics = {"groups": [{"name": "own", "symbols": [symbol]}]}
-    return start(make_pod(), {"metrics": metrics, "config": {"files": files}})
+    files = {
+        "local.d/multimap.conf": MULTIMAP,
+        "local.d/settings.conf": SETTINGS,
+        "local.d/headers_group.conf": SCORES,
+        **MAPS,
+    }
+    return start(make_pod(), {"config": {"files": files}})
 
 
 def answer(pod: Pod, body: bytes, sender: str, client: str = STRANGER) -> str:

@@ -66,6 +66,8 @@ def prove(pod: Pod, spec: dict[str, Any], secret: str = "") -> tuple[int, str]:
     for path, text in files.items():
         (trial / path).parent.mkdir(parents=True, exist_ok=True)
         (trial / path).write_text(text, newline="")
+        # As what comes from the pod's volume.
+        (trial / path).chmod(0o440)
     for entry in (trial.parent, *trial.parent.rglob("*")):
         os.chown(entry, USER, USER)
     proof = pod.run("rspamd", "timeout", "120", f"{PROGRAMS}/prove-config", "/run/mailfilter/trials/own", timeout=150)
