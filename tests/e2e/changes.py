@@ -64,3 +64,19 @@ def config_hash(system: MailSystem) -> str:
     """Return the hash of the configuration that the pods are to serve, as status says it."""
     found: str = system.mailfilter()["status"]["config"]["hash"]
     return found
+
+
+def restore(system: MailSystem, before: Mapping[str, Any], *fields: str) -> None:
+    """Set *fields* of the spec as they were *before*; return when the MailFilter is Ready so.
+
+    Keys of domains that are no longer there are deleted: they outlive a domain, and other tests count keys.
+    """
+    patch_spec(system, {field: before.get(field) for field in fields})
+    wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+    wanted = {domain["name"] for domain in before["domains"]}
+    namespace = f"--namespace={system.namespace}"
+    for secret in system.kubectl.items("secrets", namespace, "--selector=app.kubernetes.io/component=dkim"):
+        metadata = secret["metadata"]
+        ours = metadata["labels"]["app.kubernetes.io/instance"] == system.name
+        if ours and metadata["annotations"]["mailfilter.dev/domain"] not in wanted:
+            system.kubectl.run("delete", "secret", metadata["name"], namespace)

@@ -82,8 +82,7 @@ def two_pods(scaled: MailSystem, system: MailSystem) -> Iterator[MailSystem]:
     assert scaled is system
     before = system.mailfilter()["spec"]
     yield system
-    changes.patch_spec(system, {field: before.get(field) for field in ("metrics", "domains", "antivirus")})
-    changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+    changes.restore(system, before, "metrics", "domains", "antivirus")
 
 
 def _scale(system: MailSystem, number: int) -> None:

@@ -10,7 +10,9 @@ from tests.mail import messages, verification
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
-OWNED_KINDS = "deployments,replicasets,pods,services,configmaps,serviceaccounts,secrets,endpointslices"
+OWNED_KINDS = (
+    "deployments,replicasets,pods,poddisruptionbudgets,services,configmaps,serviceaccounts,secrets,endpointslices"
+)
 
 
 def test_mail_flows_without_the_operator(system: MailSystem) -> None:

@@ -17,14 +17,12 @@ MODULES = "modules"
 def both(system: MailSystem) -> tuple[Configuration, Configuration]:
     """Provide the configuration that serves and one of another spec, both made by the operator."""
     before = system.mailfilter()["spec"]
-    restored = {"metrics": before.get("metrics"), "domains": before["domains"]}
     old = configurations.read(system)
     try:
         changes.change(system, configurations.changed_spec(system))
         new = configurations.read(system)
     finally:
-        changes.patch_spec(system, restored)
-        changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+        changes.restore(system, before, "metrics", "domains")
     assert configurations.read(system) == old
     return old, new
 

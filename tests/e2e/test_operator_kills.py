@@ -28,8 +28,7 @@ def restored(system: MailSystem) -> Iterator[MailSystem]:
     """Provide the mail system; scores and domains are as before afterwards."""
     before = system.mailfilter()["spec"]
     yield system
-    changes.patch_spec(system, {"metrics": before.get("metrics"), "domains": before["domains"]})
-    changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+    changes.restore(system, before, "metrics", "domains")
 
 
 def test_an_operator_killed_in_the_middle_of_a_change_leaves_no_mixture(restored: MailSystem) -> None:

@@ -29,8 +29,7 @@ def restored(system: MailSystem) -> Iterator[MailSystem]:
     """Provide the mail system; scores are as before afterwards."""
     before = system.mailfilter()["spec"]
     yield system
-    changes.patch_spec(system, {"metrics": before.get("metrics")})
-    changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
+    changes.restore(system, before, "metrics")
 
 
 def test_the_last_of_many_changes_serves_and_old_workers_do_not_pile_up(restored: MailSystem) -> None:
