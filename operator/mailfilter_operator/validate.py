@@ -172,23 +172,33 @@ def _refuse_short_timeout(spec: Spec, shortest: ScanLimits) -> None:
 
 def _refuse_small_memory(spec: Spec, limits: ScanLimits) -> None:
     """A container that exceeds its limit is killed, with the mail that it holds."""
-    for container, needed in compute_memory(spec, limits).items():
+    trial = _has_raw_text(spec)
+    for container, needed in compute_memory(spec, limits, trial=trial).items():
         memory = getattr(spec.pod.resources, container).limits.memory
         if memory is not None and parse_quantity(memory) < needed:
+            tried = (
+                ", with a trial of spec.config and worker options beside," if trial and container == "rspamd" else ""
+            )
             raise InvalidSpec(
                 f"spec.pod.resources.{container}.limits.memory",
-                f"{memory} is too little for spec.antivirus.maxMessageSize and the counts of spec.workers, which need "
-                f"{math.ceil(needed / MEBIBYTE)}Mi; raise it, or lower one of them",
+                f"{memory} is too little for spec.antivirus.maxMessageSize and the counts of spec.workers, which "
+                f"need {math.ceil(needed / MEBIBYTE)}Mi{tried}; raise it, or lower one of them",
             )
 
 
-def compute_memory(spec: Spec, limits: ScanLimits) -> dict[str, int]:
-    """Bytes that rspamd and clamd need at least, by container.
+def compute_memory(spec: Spec, limits: ScanLimits, *, trial: bool) -> dict[str, int]:
+    """Bytes that rspamd and clamd need at least, by container; *trial*: raw text may be tried beside what serves.
 
     Each holds a message several times while it scans. rspamd with two workers and a controller took 250 MiB (PSS: most
-    pages are shared); 60 MiB for each more is an estimate on the safe side.
+    pages are shared); 60 MiB for each more is an estimate on the safe side. A trial took 180 MiB more.
     """
     workers, message = spec.workers, 4 * limits.max_message
     processes = workers.proxy.count + workers.controller.count - 1
     processes += workers.normal.count if workers.normal.enabled else 0
-    return {"rspamd": message + (130 + 60 * processes) * MEBIBYTE, "clamd": message}
+    rspamd = 130 + 60 * processes + (190 if trial else 0)
+    return {"rspamd": message + rspamd * MEBIBYTE, "clamd": message}
+
+
+def _has_raw_text(spec: Spec) -> bool:
+    workers = (spec.workers.proxy, spec.workers.controller, spec.workers.normal)
+    return bool(spec.config.files or spec.config.secret_refs or any(worker.options for worker in workers))

@@ -258,6 +258,13 @@ def test_ending_pod_has_time_for_the_longest_scan(size: int) -> None:
     assert clamd == {"exec": {"command": [f"{names.PROGRAMS}/drain-clamd"]}}
 
 
+def test_raw_text_that_comes_later_does_not_change_the_pods() -> None:
+    workers = {"proxy": {"count": 20}}
+    later = samples.valid(workers=workers, config={"files": {"local.d/rbl.conf": ""}})
+
+    assert pod_of(later) == pod_of(samples.valid(workers=workers))
+
+
 QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["2300Mi", "3Gi", "9000M", None]}
 RESOURCES = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in QUANTITIES.items()})
 BOTH = st.fixed_dictionaries({"requests": RESOURCES, "limits": RESOURCES})

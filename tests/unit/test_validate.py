@@ -182,10 +182,29 @@ def test_lists_of_the_spec_and_of_configmaps_are_validated() -> None:
 def test_every_worker_needs_memory() -> None:
     def needed(**workers: Any) -> int:
         valid = samples.valid(workers=workers)
-        return compute_memory(valid.spec, valid.limits)["rspamd"]
+        return compute_memory(valid.spec, valid.limits, trial=False)["rspamd"]
 
     assert needed(normal={"enabled": True, "count": 2}) == needed(proxy={"count": 4}) == needed(controller={"count": 3})
     assert needed(normal={"count": 2}) == needed()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"config": {"files": {"local.d/rbl.conf": "enabled = false;"}}},
+        {"config": {"secretRefs": [{"name": "own", "key": "text", "path": "local.d/rbl.conf"}]}},
+        {"workers": {"controller": {"options": {"timeout": "10s"}}}},
+    ],
+    ids=["files", "secretRefs", "options"],
+)
+def test_raw_text_is_tried_beside_what_serves_and_needs_memory_too(raw: dict[str, Any]) -> None:
+    resources = {"rspamd": {"limits": {"memory": "500Mi"}}}
+    samples.valid(pod={"resources": resources})
+
+    with pytest.raises(
+        InvalidSpec, match=r"rspamd.limits.memory.*need 640Mi with a trial of spec.config and worker options;"
+    ):
+        samples.valid(pod={"resources": resources}, **raw)
 
 
 def test_database_is_called_as_the_end_of_its_address() -> None:

@@ -175,8 +175,11 @@ def _build_resources(valid: ValidMailFilter, name: str) -> dict[str, Any]:
 
 
 def _default_memory(valid: ValidMailFilter, name: str, requested: str | None) -> str:
-    """The default limit, or more where workers, a message of the allowed size or the request need it."""
-    needed = str(compute_memory(valid.spec, valid.limits)[name]) if name != "freshclam" else "0"
+    """The default limit, or more where workers, a message of the allowed size or the request need it.
+
+    With a trial in any case: raw text that comes later must not change the pods.
+    """
+    needed = str(compute_memory(valid.spec, valid.limits, trial=True)[name]) if name != "freshclam" else "0"
     return max(_DEFAULT_MEMORY_LIMITS[name], needed, requested or "0", key=parse_quantity)
 
 
