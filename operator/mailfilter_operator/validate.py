@@ -176,9 +176,7 @@ def _refuse_small_memory(spec: Spec, limits: ScanLimits) -> None:
     for container, needed in compute_memory(spec, limits, trial=trial).items():
         memory = getattr(spec.pod.resources, container).limits.memory
         if memory is not None and parse_quantity(memory) < needed:
-            tried = (
-                ", with a trial of spec.config and worker options beside," if trial and container == "rspamd" else ""
-            )
+            tried = " with a trial of spec.config and worker options" if trial and container == "rspamd" else ""
             raise InvalidSpec(
                 f"spec.pod.resources.{container}.limits.memory",
                 f"{memory} is too little for spec.antivirus.maxMessageSize and the counts of spec.workers, which "
