@@ -135,7 +135,7 @@ def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     now_ms = operator.now_ms()
     pods, told = deliver(operator.cluster, operator.ask_pods, pods, wish, now_ms)
     run.written += told
-    run.next_look = seconds_to_next_look(pods, wish, now_ms)
+    run.next_look = 0.0 if _has_new_verdict(plan, pods) else seconds_to_next_look(pods, wish, now_ms)
     deployment = applied.live["Deployment", valid.name]
     run.outcome = Outcome(
         deployment, plan.configuration.hash, keys, reachable=True, notes=valid.notes, pods=pods,
@@ -167,6 +167,13 @@ def _plan(
     refusal = choice.refusal and Verdict(choice.refusal.hash, shorten_error(choice.refusal.error or "", raw))
     serving = wanted if choice.serve == raw else render_with(choice.serve)
     return Plan(serving, choice.unproven, wanted if choice.pending else None, refusal)
+
+
+def _has_new_verdict(plan: Plan, pods: tuple[Pod, ...]) -> bool:
+    """Tell whether a pod said something of raw text after it was asked for this plan: the next pass acts on it."""
+    serves = any(pod.report and pod.report.active == plan.configuration.hash for pod in pods)
+    tried = plan.candidate is not None and find_verdict(pods, plan.candidate.hash, None) is not None
+    return tried or (plan.unproven and serves)
 
 
 def _find_refusal(pods: tuple[Pod, ...], config_hash: str, raw: RawText) -> Verdict | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -135,6 +136,40 @@ def test_changed_raw_text_is_tried_by_one_pod_while_the_last_good_one_serves(pro
     assert told(proven)[names.ANNOTATION_CONFIG] == told(proven, "mx-2")[names.ANNOTATION_CONFIG] == serving
     assert [names.ANNOTATION_CANDIDATE in told(proven, pod) for pod in ("mx-1", "mx-2")] == [True, False]
     assert proven.condition("ConfigApplied")[:2] == ("False", "OnTrial")
+
+
+def test_a_verdict_that_comes_in_the_middle_of_a_pass_is_looked_at_soon(proven: World) -> None:
+    """The pods are asked twice in a pass: before it is decided what serves, and after they were told."""
+    proven.tries = False
+    proven.apply(**raw("new"))
+    proven.look()
+    asked = 0
+
+    def answer_late(ips: Iterable[str]) -> dict[str, PodReport]:
+        nonlocal asked
+        asked += 1
+        proven.tries = asked > 1
+        return World.ask(proven, ips)
+
+    proven.ask = answer_late  # type: ignore[method-assign]  # the pods' answer is what is tested
+    soon = proven.look()
+
+    assert asked == 2
+    assert proven.condition("ConfigApplied")[1] == "OnTrial"
+    assert soon is not None
+    assert soon < 1
+    proven.look()
+    assert proven.condition("ConfigApplied")[1] == "Applied"
+
+
+def test_the_first_raw_text_is_known_to_be_proven_soon_after_a_pod_says_so(world: World) -> None:
+    world.apply(**raw("first"))
+    world.look()
+    world.roll_out()
+    soon = world.look()
+
+    assert soon is not None
+    assert soon < 1
 
 
 def test_raw_text_that_passes_serves(proven: World) -> None:
