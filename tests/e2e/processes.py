@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,16 @@ from tests.mail.polling import eventually
 
 def find(pod_uid: str, program: str) -> list[int]:
     """Return the ids of the processes called *program* in the pod, oldest first."""
-    return sorted(int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _belongs(entry, pod_uid, program))
+    found = [entry for entry in Path("/proc").glob("[0-9]*") if _belongs(entry, pod_uid, program)]
+    return [int(entry.name) for entry in sorted(found, key=_started)]
+
+
+def _started(entry: Path) -> int:
+    """When a process was started, in ticks: ids begin anew at 1 after the highest. One that has ended is the last."""
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return sys.maxsize
 
 
 def _belongs(entry: Path, pod_uid: str, program: str) -> bool:
