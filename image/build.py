@@ -297,6 +297,7 @@ def collect_operator(context: pathlib.Path) -> None:
         "--no-deps",
         "--require-hashes",
         "--only-binary=:all:",
+        "--no-binary=dkimpy",  # there is no wheel of it; it is of Python alone
         f"--python-version={OPERATOR_PYTHON}",
         f"--target={context / 'site'}",
         f"--requirement={CHECKOUT / 'requirements.lock'}",

@@ -11,12 +11,12 @@ listing=$build/files
 libraries=$(dirname "$(find /usr/lib -name libclamav.so.12)")
 
 # clamav.lua stops with an error, and the mail passes, when clamd answers neither OK nor FOUND. The patch makes that a
-# failed scan, and notes an OK for our own rule (mailfilter.lua).
+# failed scan, and notes question and answer for our own rule (mailfilter_antivirus.lua).
 patch --directory=/ --strip=1 --forward --batch --fuzz=0 <"$build/clamav-lua-failclosed.patch"
 # settings.lua can keep a mail from being scanned. The patch takes that out of what it applies.
 patch --directory=/ --strip=1 --forward --batch --fuzz=0 <"$build/settings-lua-failclosed.patch"
 cp "$build/mailfilter.lua" /usr/share/rspamd/plugins/
-cp "$build/mailfilter_settings.lua" /usr/share/rspamd/lualib/
+cp "$build/mailfilter_antivirus.lua" "$build/mailfilter_settings.lua" "$build/mailfilter_signing.lua" /usr/share/rspamd/lualib/
 cp "$build/mailfilter.conf" /etc/rspamd/modules.d/
 # The templates in rspamd's own configuration are expanded here, once and for all, so that rspamd can run with
 # --skip-template: in what a user writes, a template mark is text.

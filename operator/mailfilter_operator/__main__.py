@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 import kopf
 
 from mailfilter_operator import handlers, health, names
+from mailfilter_operator.ask_dns import AskDns
 from mailfilter_operator.ask_pods import make_asker
 from mailfilter_operator.cluster import connect
 from mailfilter_operator.errors import MailFilterError
+from mailfilter_operator.inquiries import Inquiries
 from mailfilter_operator.lease import FencedCluster, Lease
+from mailfilter_operator.probe_signing import ProbeSigning
 from mailfilter_operator.reconcile import Operator, reconcile
 from mailfilter_operator.settings import Settings, read_settings
 from mailfilter_operator.workqueue import Key, WorkQueue
@@ -25,6 +28,9 @@ PASS_END_SECONDS = 20.0
 
 ASKING_THREADS = 16
 """Pods that are asked at one time, of all MailFilters; each waits for an answer and takes no processor."""
+
+INQUIRING_THREADS = 8
+"""MailFilters whose name servers, and pods whose signatures, are asked for at one time."""
 
 log = logging.getLogger(names.FIELD_MANAGER)
 
@@ -43,13 +49,23 @@ async def run(settings: Settings) -> None:
     key_threads = ThreadPoolExecutor(settings.key_workers, "keygen")
     passes = ThreadPoolExecutor(settings.workers, "pass")
     asking = ThreadPoolExecutor(ASKING_THREADS, "ask")
+    inquiring = ThreadPoolExecutor(INQUIRING_THREADS, "inquire")
+    loop = asyncio.get_running_loop()
+
+    def wake(key: Key) -> None:
+        loop.call_soon_threadsafe(queue.add, key)
+
     operator = Operator(
         cluster=FencedCluster(cluster, lease.may_write),
         ask_pods=make_asker(asking),
         now=now,
         now_ms=lambda: time.time_ns() // 1_000_000,
         key_threads=key_threads,
+        ask_dns=AskDns(now),
+        probe_signing=ProbeSigning(),
+        inquiries=Inquiries(inquiring, wake),
         image=settings.image,
+        signatures_url=settings.signatures_url,
         resync_seconds=settings.resync_seconds,
     )
 
@@ -66,7 +82,7 @@ async def run(settings: Settings) -> None:
         # kopf looks once only which kinds there are, and nobody shall hold the Lease who cannot watch.
         if await _before(ending, readiness.wait_watchable(cluster)):
             await _work(settings, queue, lease, ending)
-    for threads in (passes, asking):
+    for threads in (passes, asking, inquiring):
         threads.shutdown(wait=False, cancel_futures=True)
     key_threads.shutdown(wait=False, cancel_futures=True)
 

@@ -43,16 +43,57 @@ class Image:
     pull_secrets: tuple[str, ...] = ()
 
 
+Algorithm = Literal["RSA", "Ed25519"]
+Activation = Literal["WhenPublished", "AtOnce"]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKeyReference:
+    name: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class DomainDkim:
     selector: str | None = None
+    algorithms: tuple[Algorithm, ...] | None = None
     key_bits: int | None = None
+    rotation_id: str | None = None
+    activation: Activation | None = None
+    private_key_secret_ref: SecretKeyReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spf:
+    mechanisms: tuple[str, ...]
+    all: Literal["Fail", "SoftFail", "Neutral"] = "SoftFail"
+
+
+@dataclass(frozen=True, slots=True)
+class Dmarc:
+    policy: Literal["None", "Quarantine", "Reject"] = "None"
+    aggregate_reports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
     name: str
     dkim: DomainDkim = DomainDkim()
+    spf: Spf | None = None
+    dmarc: Dmarc | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors:
+    scheme: Literal["Dated", "Alternating"] = "Dated"
+    prefix: str = "mf"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    interval: str | None = None
+    overlap: str = "7d"
+    remove_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +102,27 @@ class Sign:
     networks: tuple[str, ...] = ()
     local: bool = True
     usernames: Literal["SameDomain", "Any"] = "SameDomain"
+    envelope_mismatch: Literal["Never", "Networks", "Always"] = "Networks"
+    subdomains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dkim:
+    algorithms: tuple[Algorithm, ...] = ("RSA",)
     key_bits: int = 2048
-    activation: Literal["AtOnce"] = "AtOnce"
+    selectors: Selectors = Selectors()
+    activation: Activation = "WhenPublished"
+    rotation: Rotation = Rotation()
+    rotation_id: str = ""
+    revoked: tuple[str, ...] = ()
+    retention: Literal["Retain", "Delete"] = "Retain"
     sign: Sign = Sign()
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    ttl_seconds: int = 3600
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +155,6 @@ class Metrics:
 @dataclass(frozen=True, slots=True)
 class ConfigMapReference:
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class SecretKeyReference:
-    name: str
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +201,39 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretReference:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Signatures:
-    source: Literal["Mirror", "Official", "CustomOnly"]
+    source: Literal["Shared", "Mirror", "Official", "CustomOnly"] = "Shared"
     mirror_url: str | None = None
     custom_urls: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    checks_per_day: int = 12
+    proxy_secret_ref: SecretReference | None = None
+    ca_bundle_ref: SecretKeyReference | None = None
+
+
+FindingPolicy = Literal["Reject", "Quarantine", "AddHeader", "Discard"]
+AlertPolicy = Literal["Accept", "AddHeader", "Quarantine", "Reject", "TempFail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    limits_exceeded: AlertPolicy = "TempFail"
+    encrypted: AlertPolicy = "Accept"
+    macros: AlertPolicy = "Accept"
 
 
 @dataclass(frozen=True, slots=True)
 class Antivirus:
-    signatures: Signatures
-    on_virus: Literal["Reject"] = "Reject"
-    on_failure: Literal["TempFail"] = "TempFail"
+    signatures: Signatures = Signatures()
+    on_virus: FindingPolicy = "Reject"
+    on_unofficial: FindingPolicy = "AddHeader"
+    on_failure: Literal["TempFail", "Accept"] = "TempFail"
+    alerts: Alerts = Alerts()
     max_message_size: str = "50Mi"
 
 
@@ -210,12 +281,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    antivirus: Antivirus
+    antivirus: Antivirus = Antivirus()
     replicas: int = 1
     paused: bool = False
     image: Image = Image()
     domains: tuple[Domain, ...] = ()
     dkim: Dkim = Dkim()
+    dns: Dns = Dns()
     actions: Actions = Actions()
     headers: tuple[Header, ...] = ("AuthenticationResults",)
     metrics: Metrics = Metrics()
@@ -245,7 +317,7 @@ def parse(body: Manifest) -> MailFilter:
 def camel_case(field: str) -> str:
     """Name of a dataclass field in the schema: `custom_urls` is `customURLs`, `from_` is `from`."""
     words = re.sub(r"_([a-z])", lambda match: match[1].upper(), field.removesuffix("_"))
-    return re.sub(r"Url(?=s?$)", "URL", words)
+    return re.sub(r"Url(?=s?$)|Id$", lambda match: match[0].upper(), words)
 
 
 def _parse_object(cls: type[T], value: Any, path: str) -> T:

@@ -1,6 +1,7 @@
 """Tell the pods which configuration to serve, and ask them what they do serve."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 
 from mailfilter_operator.ask_pods import AskPods
 from mailfilter_operator.cluster import Cluster
@@ -11,22 +12,34 @@ _GONE = (404, 409)
 """HTTP status for a pod that is not there any more, or another one of that name."""
 
 
+Silence = MutableMapping[str, int]
+"""By pod, how many times in a row it has not answered; a restart of the operator forgets it."""
+
+
 def ask(ask_pods: AskPods, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
     """The pods with what they say now."""
     return with_reports(pods, ask_pods(pod.ip for pod in pods if pod.ip))
 
 
 def deliver(
-    cluster: Cluster, ask_pods: AskPods, pods: tuple[Pod, ...], wish: Wish, now_ms: int
+    cluster: Cluster, ask_pods: AskPods, pods: tuple[Pod, ...], wish: Wish, now_ms: int, silent_looks: Silence
 ) -> tuple[tuple[Pod, ...], tuple[str, ...]]:
     """Tell the pods what *wish* says, ask them, and tell those again that have not answered for too long.
 
-    Returns the pods as they are now, and the names of those that were told. Raises ClusterError.
+    *silent_looks* is kept up to date. Returns the pods as they are now, and the names of those that were told. Raises
+    ClusterError.
     """
     tellings = plan_tellings(pods, wish, now_ms)
-    pods = ask(ask_pods, _tell(cluster, pods, tellings))
+    pods = _count_silence(ask(ask_pods, _tell(cluster, pods, tellings)), silent_looks)
     reminders = plan_reminders(pods, wish, now_ms)
     return _tell(cluster, pods, reminders), tuple(f"Pod/{name}" for name in (*tellings, *reminders))
+
+
+def _count_silence(pods: tuple[Pod, ...], silent_looks: Silence) -> tuple[Pod, ...]:
+    counts = {pod.name: silent_looks.get(pod.name, 0) + 1 for pod in pods if pod.report is None}
+    silent_looks.clear()
+    silent_looks.update(counts)
+    return tuple(replace(pod, silent_looks=counts.get(pod.name, 0)) for pod in pods)
 
 
 def _tell(cluster: Cluster, pods: tuple[Pod, ...], tellings: Mapping[str, Telling]) -> tuple[Pod, ...]:

@@ -16,6 +16,8 @@ from mailfilter_operator.pod_reports import PodReport
 Telling = Mapping[str, str | None]
 """Annotations to set on a pod; None removes one."""
 
+PATIENT_LOOKS = 3
+"""A pod that does not answer is silent only then: one missed answer says nothing."""
 FIRST_REMINDER_MS = 1500
 LONGEST_REMINDER_MS = 300_000
 _FIRST_LOOK_SECONDS = 0.2
@@ -32,10 +34,22 @@ class Pod:
     annotations: Mapping[str, str]
     manifest: Manifest
     report: PodReport | None = None
+    silent_looks: int = 0
+    """How many times in a row it has not answered."""
+
+    @property
+    def is_silent(self) -> bool:
+        """It has not answered for so long that something is wrong."""
+        return self.silent_looks >= PATIENT_LOOKS
 
     def with_annotations(self, live: Manifest) -> "Pod":
         """The same pod with the annotations of *live*."""
         return replace(self, annotations=live["metadata"].get("annotations") or {}, manifest=live)
+
+    @property
+    def image(self) -> str | None:
+        """The filter image that it was made with, as the operator named it."""
+        return self.annotations.get(names.ANNOTATION_IMAGE)
 
     @property
     def told(self) -> tuple[int, int]:
@@ -74,11 +88,15 @@ class Wish:
 
 
 def read_pods(manifests: Iterable[Manifest]) -> tuple[Pod, ...]:
-    """The pods that scan or will, by name."""
+    """The pods that scan or will, by name; a pod that only wears their labels is not asked, at whatever address."""
     found = []
     for manifest in manifests:
         meta, status = manifest["metadata"], manifest.get("status") or {}
-        if meta.get("deletionTimestamp") or status.get("phase") in ("Succeeded", "Failed"):
+        if (
+            not _is_of_replica_set(meta)
+            or meta.get("deletionTimestamp")
+            or status.get("phase") in ("Succeeded", "Failed")
+        ):
             continue
         conditions = status.get("conditions") or ()
         ready = any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
@@ -87,14 +105,24 @@ def read_pods(manifests: Iterable[Manifest]) -> tuple[Pod, ...]:
     return tuple(sorted(found, key=lambda pod: pod.name))
 
 
+def _is_of_replica_set(meta: Manifest) -> bool:
+    owners = meta.get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("kind") == "ReplicaSet" for owner in owners)
+
+
 def with_reports(pods: Iterable[Pod], reports: Mapping[str, PodReport]) -> tuple[Pod, ...]:
     """The pods with what they said, by pod IP."""
     return tuple(replace(pod, report=reports.get(pod.ip or "")) for pod in pods)
 
 
-def choose_trial_pod(pods: Iterable[Pod]) -> str | None:
-    """Name of the pod that tries raw text: one that serves; the one that was told so already, if it still does."""
-    serving = [pod for pod in pods if pod.ready]
+def of_image(pods: Iterable[Pod], image: str) -> tuple[Pod, ...]:
+    """The pods of the filter image *image*: what others say of raw text does not hold for it."""
+    return tuple(pod for pod in pods if pod.image == image)
+
+
+def choose_trial_pod(pods: Iterable[Pod], image: str) -> str | None:
+    """Name of the pod that tries raw text: one of *image* that serves; the one that was told so already, if it does."""
+    serving = [pod for pod in of_image(pods, image) if pod.ready]
     chosen = [pod for pod in serving if names.ANNOTATION_CANDIDATE in pod.annotations]
     return (chosen or serving)[0].name if serving else None
 
@@ -118,7 +146,8 @@ def plan_reminders(pods: Iterable[Pod], wish: Wish, now_ms: int) -> dict[str, Te
     reminders = {}
     for pod in pods:
         times, last = pod.told
-        if pod.ip and not wish.is_answered(pod) and now_ms - last >= _reminder_ms(times):
+        is_heard = pod.report is not None or pod.is_silent
+        if pod.ip and is_heard and not wish.is_answered(pod) and now_ms - last >= _reminder_ms(times):
             reminders[pod.name] = _tell(wish, pod, min(times + 1, 9999), now_ms)
     return reminders
 

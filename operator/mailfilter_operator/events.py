@@ -6,7 +6,7 @@ from typing import Any
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
 from mailfilter_operator.cluster import Cluster
-from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.dkim.keys import ACTIVE, RETIRED, DkimKey
 from mailfilter_operator.errors import MailFilterError
 
 
@@ -20,12 +20,48 @@ class Event:
 
 
 def key_created(key: DkimKey) -> Event:
-    """A domain got its first key."""
+    """A key was made."""
+    when = "it signs" if key.state == ACTIVE else "it signs once that is seen"
     return Event(
         "Normal",
         "KeyCreated",
-        f"{key.domain} signs with the new key {key.selector}: publish its record (status.dnsRecords).",
+        f"{key.domain} has the new key {key.selector}: publish its record (status.dnsRecords); {when}.",
     )
+
+
+def key_activated(key: DkimKey) -> Event:
+    """A key takes over."""
+    return Event("Normal", "KeyActivated", f"{key.domain} signs with the key {key.selector}, whose record was seen.")
+
+
+def key_retired(key: DkimKey) -> Event:
+    """The record of a key may go."""
+    return Event(
+        "Normal",
+        "KeyRetired",
+        f"The record of the key {key.selector} of {key.domain} is needed no more: take it out of DNS.",
+    )
+
+
+def key_revoked(key: DkimKey) -> Event:
+    """A key that somebody else may have read signs no more."""
+    return Event(
+        "Warning",
+        "KeyRevoked",
+        f"The key {key.selector} of {key.domain} is revoked: take its record out of DNS at once.",
+    )
+
+
+def key_changed(key: DkimKey) -> list[Event]:
+    """What is said of a key that came into its state; nothing where there is nothing to do."""
+    if key.state == RETIRED:
+        return [key_revoked(key) if key.revoked else key_retired(key)]
+    return [key_activated(key)] if key.state == ACTIVE else []
+
+
+def key_deleted(key: DkimKey) -> Event:
+    """A retired key is gone."""
+    return Event("Normal", "KeyDeleted", f"The retired key {key.selector} of {key.domain} was deleted.")
 
 
 def key_replaced(key: DkimKey, old_selector: str) -> Event:
@@ -33,8 +69,8 @@ def key_replaced(key: DkimKey, old_selector: str) -> Event:
     return Event(
         "Warning",
         "KeyLost",
-        f"The key {old_selector} of {key.domain} is gone from its Secret and the keyring. The new key {key.selector} "
-        "signs: publish its record (status.dnsRecords) at once, or restore the Secret from a backup with "
+        f"The key {old_selector} of {key.domain} is gone from its Secret and the keyring. In its place there is "
+        f"{key.selector}: publish its record (status.dnsRecords) at once, or restore the Secret from a backup with "
         "kubectl replace --force.",
     )
 

@@ -78,10 +78,9 @@ class Readiness:
 
 
 async def _check_all(cluster: Watchable) -> None:
-    checks = (asyncio.to_thread(cluster.check_watch, kind) for kind in (names.KIND, "Pod", *OWNED_KINDS))
-    for found in await asyncio.gather(*checks, return_exceptions=True):
-        if found is not None:
-            raise found  # always the first of several, so that it is said once
+    # One after the other: the pool of connections has one for each worker, and none for each kind.
+    for kind in (names.KIND, "Pod", *OWNED_KINDS):
+        await asyncio.to_thread(cluster.check_watch, kind)
 
 
 @contextlib.asynccontextmanager

@@ -8,10 +8,17 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, Future
 from itertools import islice
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from mailfilter_operator.dkim.keys import ACTIVE, DkimKey, build_selector, read_public_der
+from mailfilter_operator.dkim.keys import (
+    ACTIVE,
+    ED25519,
+    PENDING,
+    DkimKey,
+    build_selector,
+    read_public_der,
+    write_pem,
+)
 from mailfilter_operator.dkim.slots import KeyRequest
 
 AHEAD = 7
@@ -20,26 +27,35 @@ AHEAD = 7
 _PUBLIC_EXPONENT = 65537
 
 
-def generate_key(request: KeyRequest, now: str) -> DkimKey:
-    """A new RSA key for *request*; *now* is its RFC 3339 creation time. With `AtOnce` it signs from now on."""
-    private = rsa.generate_private_key(public_exponent=_PUBLIC_EXPONENT, key_size=request.bits)
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def make_key(request: KeyRequest, now: str) -> DkimKey:
+    """The key of *request*: the domain's own one, or a new one; *now* is its RFC 3339 creation time."""
+    while True:
+        pem = request.own.private_pem if request.own else _generate(request)
+        selector = request.selector or build_selector(now, read_public_der(pem), request.prefix)
+        # The four characters of two keys of a domain are the same once in 65536 days with two keys.
+        if request.selector or selector not in request.taken:
+            break
     return DkimKey(
         domain=request.domain,
         slot=request.slot,
-        selector=request.selector or build_selector(now, read_public_der(pem)),
-        algorithm="RSA",
+        selector=selector,
+        algorithm=request.algorithm,
         bits=request.bits,
-        state=ACTIVE,
+        state=ACTIVE if request.at_once else PENDING,
         created=now,
-        signing_since=now,
+        signing_since=now if request.at_once else "",
         private_pem=pem,
+        rotation_id=request.rotation_id,
     )
 
 
-def generate_keys(
+def _generate(request: KeyRequest) -> bytes:
+    if request.algorithm == ED25519:
+        return write_pem(ed25519.Ed25519PrivateKey.generate())
+    return write_pem(rsa.generate_private_key(public_exponent=_PUBLIC_EXPONENT, key_size=request.bits))
+
+
+def make_keys(
     requests: Sequence[KeyRequest], executor: Executor, clock: Callable[[], str]
 ) -> Generator[DkimKey, None, None]:
     """Keys for *requests* in their order, each as soon as it is made, so that it can be stored before the next.
@@ -49,7 +65,7 @@ def generate_keys(
     """
 
     def make(request: KeyRequest) -> DkimKey:
-        return generate_key(request, clock())
+        return make_key(request, clock())
 
     waiting: deque[Future[DkimKey]] = deque()
     remaining = iter(requests)

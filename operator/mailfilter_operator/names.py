@@ -23,6 +23,15 @@ ANNOTATION_DESIRED = f"{GROUP}/desired-hash"
 ANNOTATION_CONTENT = f"{GROUP}/content-hash"
 """On what holds raw text: hash of the data, so that what others write there is not taken for ours. (Secrets: the data
 holds a salt.)"""
+ANNOTATION_RAW = f"{GROUP}/raw-hash"
+"""On the ConfigMap of raw text: salted hash of all of it, that of the Secret too. The two are written one after the
+other: what does not fit together serves only after a pod has tried it."""
+ANNOTATION_PROOF = f"{GROUP}/proven-with"
+"""On the same: hash of the image and of the expectations that a pod has proven the text with; none: no pod has."""
+ANNOTATION_IMAGE = f"{GROUP}/image"
+"""On the pod template: the filter image as the operator names it (an admission webhook may have changed the pod's)."""
+ANNOTATION_CLAMD = f"{GROUP}/clamd-hash"
+"""On the pod template: hash of clamd's configuration, which clamd reads once."""
 ANNOTATION_CONFIG = f"{GROUP}/config-hash"
 """On the pod: the configuration that its containers may take (downward API)."""
 ANNOTATION_CANDIDATE = f"{GROUP}/candidate-hash"
@@ -36,8 +45,16 @@ ANNOTATION_BITS = f"{GROUP}/bits"
 ANNOTATION_STATE = f"{GROUP}/state"
 ANNOTATION_CREATED = f"{GROUP}/created"
 ANNOTATION_SIGNING_SINCE = f"{GROUP}/signing-since"
+ANNOTATION_ROTATION_ID = f"{GROUP}/rotation-id"
+ANNOTATION_SEEN_AGAIN = f"{GROUP}/seen-again"
+ANNOTATION_LEFT_SINCE = f"{GROUP}/left-since"
+ANNOTATION_REVOKED = f"{GROUP}/revoked"
 ANNOTATION_KEYS = f"{GROUP}/keys"
 """On the keyring: what is public of every key, also of domains no longer in the spec, as JSON."""
+
+SIGNATURES = "mailfilter-signatures"
+"""Service of the signatures that all MailFilters share, in the operator's namespace."""
+SIGNATURES_PORT = 8080
 
 MILTER_PORT = 11332
 NORMAL_PORT = 11333
@@ -67,14 +84,12 @@ WANTED_CANDIDATE_FILE = "wanted-candidate"
 CANDIDATE_PREFIX = "candidate."
 """Before the keys of what is tried: `candidate.manifest`, `candidate.local.d_multimap.conf`."""
 UNPROVEN_KEY = "unproven"
-"""Data key beside the raw text, until a pod has tried it: one that starts meanwhile tries it before it serves."""
+"""Data key beside the raw text, until a pod has proven it: a pod tries a configuration with it before it takes it."""
 PRIVATE_KEY = "private.key"
 """Data key of a DKIM key Secret: the private key as PKCS#8 PEM."""
 
 KEY_FACTS = "key.json"
 """Data key of a DKIM key Secret: what never changes of the key, as JSON."""
-
-FIRST_RSA_SLOT = "r0"
 
 
 def labels(instance: str, component: str) -> dict[str, str]:
@@ -126,6 +141,11 @@ def files_configmap(instance: str) -> str:
 def credentials(instance: str) -> str:
     """Secret of the rendered files that hold secrets, and of their salt."""
     return f"{instance}-credentials"
+
+
+def freshclam_secret(instance: str) -> str:
+    """Secret of what freshclam's container alone may see: the proxy's password, certificates."""
+    return f"{instance}-freshclam"
 
 
 def controller(instance: str) -> str:
@@ -181,6 +201,11 @@ def candidate_key(path: str) -> str:
 def controller_endpoint(instance: str, namespace: str) -> str:
     """Where the web interface and rspamd's API are, as host:port."""
     return f"{controller(instance)}.{namespace}.svc:{CONTROLLER_PORT}"
+
+
+def signatures_url(namespace: str) -> str:
+    """Where the shared signatures are, with the operator in *namespace*."""
+    return f"http://{SIGNATURES}.{namespace}.svc:{SIGNATURES_PORT}"
 
 
 def milter_endpoint(instance: str, namespace: str) -> str:

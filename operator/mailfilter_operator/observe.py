@@ -17,7 +17,7 @@ def observe(cluster: Cluster, body: Manifest) -> Observed:
         for kind in OWNED_KINDS
         for child in cluster.list_objects(kind, meta["namespace"], selector)
     }
-    for name in (names.keyring(meta["name"]), names.credentials(meta["name"])):
+    for name in (names.keyring(meta["name"]), names.credentials(meta["name"]), names.freshclam_secret(meta["name"])):
         secret = cluster.get("Secret", meta["namespace"], name)
         if secret is not None:
             children["Secret", name] = secret
@@ -35,17 +35,3 @@ def read_references(cluster: Cluster, mailfilter: MailFilter) -> References:
     return References(
         read("ConfigMap", find_configmap_names(mailfilter.spec)), read("Secret", find_secret_names(mailfilter.spec))
     )
-
-
-def read_key_secrets(cluster: Cluster, mailfilter: MailFilter) -> dict[str, Manifest]:
-    """Key Secrets of the spec's domains, by domain, as far as they exist. Raises ClusterError.
-
-    They are found by their names: no list of Secrets is ever asked for.
-    """
-    meta, found = mailfilter.metadata, {}
-    for domain in mailfilter.spec.domains:
-        name = names.dkim_secret(meta.name, domain.name, names.FIRST_RSA_SLOT)
-        secret = cluster.get("Secret", meta.namespace, name)
-        if secret is not None:
-            found[domain.name] = secret
-    return found

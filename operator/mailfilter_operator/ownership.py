@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailfilter_operator import names
-from mailfilter_operator.api import Manifest
+from mailfilter_operator.api import Manifest, Metadata
 from mailfilter_operator.errors import Conflict
 
 
@@ -46,6 +46,11 @@ def require_ours(live: Manifest, mailfilter: Manifest) -> None:
             else f"does not carry the labels of the MailFilter {mailfilter['metadata']['name']}"
         )
         raise Conflict(live["kind"], live["metadata"]["name"], why)
+
+
+def build_owner_reference(meta: Metadata) -> dict[str, str]:
+    """Owner that makes the garbage collector delete an object with the MailFilter, and controls nothing."""
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": meta.name, "uid": meta.uid}
 
 
 def _controller(live: Manifest) -> Mapping[str, Any] | None:

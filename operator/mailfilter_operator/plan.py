@@ -13,8 +13,10 @@ class Plan:
     """`candidate` differs from `configuration` by raw text alone."""
 
     configuration: Configuration
+    proof: str | None = None
+    """What a pod has proven its raw text with; None if none has."""
     unproven: bool = False
-    """No pod has proven the raw text of `configuration` yet: one that starts does so before it serves."""
+    """No pod has proven the raw text with what it has to be proven with now: each does so before it takes it."""
     candidate: Configuration | None = None
     """Is to be tried; None if nothing is."""
     refusal: Verdict | None = None

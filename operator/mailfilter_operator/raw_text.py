@@ -5,6 +5,8 @@ mail's safety hangs on (antivirus, signing, sockets, processes) has no place her
 is left can still be wrong, so that a pod tests it before it serves.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,8 +26,8 @@ _PATH = re.compile(r"(local\.d(/maps(\.d)?)?|override\.d|maps)/[A-Za-z0-9][-A-Za
 _AMBIGUOUS = re.compile(r"local\.d/maps(\.d)?_.*")
 """Has the key of another file: a ConfigMap knows no directories."""
 
-LIMIT = 512 * 1024
-"""Bytes of all raw text; a ConfigMap holds 1 MiB, and the pods keep several copies in memory."""
+LIMIT = 480 * 1024
+"""Bytes of all raw text; a Secret holds 1 MiB, and two texts in it while one is tried beside the other."""
 
 NEED_REDIS = (
     "bayes_expiry",
@@ -45,7 +47,9 @@ CLOSED = {
     "antivirus.conf": "every mail is scanned as spec.antivirus says",
     "dkim_signing.conf": "keys and signing are set by spec.domains and spec.dkim",
     "force_actions.conf": "what happens to viruses and failed scans is set by spec.antivirus",
+    "groups.conf": "scores are set by spec.metrics, and rspamd reads it outside of any section, where it could set all",
     "mailfilter.conf": "it could let mail pass unscanned",
+    "statistic.conf": "rspamd reads it outside of any section, and all could be set; use local.d/classifier-bayes.conf",
     "worker-controller.inc": "set spec.workers.controller",
     "worker-fuzzy.inc": "the filter has no fuzzy storage",
     "worker-hs_helper.inc": "the process is the operator's",
@@ -124,6 +128,12 @@ class RawText:
         return not self.public and not self.secret
 
 
+def hash_raw_text(raw: RawText, salt: str) -> str:
+    """Name of all of the text; without *salt* a short secret in it could be guessed."""
+    text = json.dumps([salt, dict(raw.public), dict(raw.secret)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def read_raw_text(spec: Spec, references: References) -> RawText:
     """The raw text of *spec*. Raises InvalidSpec for what may not be set, InvalidReference for a Secret."""
     public = dict(spec.config.files)
@@ -152,8 +162,6 @@ def refuse_path(where: str, path: str) -> None:
         )
     if directory != "maps" and name in CLOSED:
         raise InvalidSpec(where, f"leave {path} out, it is the operator's: {CLOSED[name]}")
-    if path == "local.d/groups.conf":
-        raise InvalidSpec(where, f"use spec.metrics in place of {path}, which is made of it")
     if directory == "override.d" and name in OWNED_OVERRIDES:
         raise InvalidSpec(where, f"use local.d/{name} in place of {path}, which the operator writes")
     if path.startswith(OWNED_MAPS):
@@ -189,8 +197,8 @@ def shorten_error(error: str, raw: RawText) -> str:
     if not raw.secret:
         return text
     place = re.search(r"(local\.d|override\.d|maps)/[-.\w]+: line: [0-9]+(, column: [0-9]+)?", text)
-    probe = re.match(r"the probe '[a-zA-Z ]+' (is not|gets no) [a-z ]+", text)
-    found = place or probe
+    probe = re.match(r"the probe '[-a-zA-Z0-9@. ]+' (is not|gets no) [a-z ]+", text)
+    found = place or probe or re.match(r"its test did not end in time|rspamd does not start with it", text)
     hint = "more is not shown, since text of Secrets may be in it"
     return f"{found[0]} ({hint})" if found else f"rspamd does not accept it ({hint})"
 

@@ -13,13 +13,16 @@ from mailfilter_operator.pod_reports import Verdict
 
 T = TypeVar("T")
 
+_OF_THE_MACHINE = ("did not end in time", "gets no answer", "does not start with it")
+"""In what a pod says that may have had too little of a processor or of memory when it tried."""
+
 
 @dataclass(frozen=True, slots=True)
 class Serving(Generic[T]):
-    """What serves by the ConfigMaps as they are: raw text, and whether a pod has proven it."""
+    """What serves by the ConfigMaps as they are: raw text, and what a pod has proven it with; None if none has."""
 
     raw: T
-    proven: bool
+    proof: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,8 @@ class Choice(Generic[T]):
     """Which raw text serves, and what is to be done about the wanted one."""
 
     serve: T
-    unproven: bool = False
-    """A pod that starts has to try it before it serves."""
+    proof: str | None = None
+    """With what a pod has proven it: with anything else than now, it has to be proven again."""
     refusal: Verdict | None = None
     """What the pod that tried the wanted raw text said against it."""
     pending: str | None = None
@@ -36,25 +39,25 @@ class Choice(Generic[T]):
 
 
 def choose_raw_text(
-    wanted: T, serving: Serving[T] | None, candidate: str, *, harmless: bool, verdict: Verdict | None
+    wanted: T, serving: Serving[T] | None, candidate: str, *, nothing: T, proof: str, verdict: Verdict | None
 ) -> Choice[T]:
     """Decide which raw text serves.
 
-    *candidate* is the hash of the configuration with *wanted*, *verdict* what is known of it, *harmless* whether
-    *wanted* is empty. Nothing serves yet, or what serves was never proven (it may be what is being corrected): then the
-    pods that start try *wanted* themselves.
+    *candidate* is the hash of the configuration with *wanted*, *verdict* what is known of it, *nothing* the empty text,
+    which needs no proof, *proof* names what text is proven with now. Nothing serves yet, or what serves was never
+    proven (it may be what is being corrected): then the pods that start try *wanted* themselves.
     """
-    if harmless:
+    if wanted == nothing:
+        return Choice(wanted, proof)
+    if serving is None or serving.proof is None:
         return Choice(wanted)
-    if serving is None or not serving.proven:
-        return Choice(wanted, unproven=True)
     if serving.raw == wanted:
-        return Choice(wanted)
+        return Choice(wanted, serving.proof)
     if verdict is None:
-        return Choice(serving.raw, pending=candidate)
+        return Choice(serving.raw, serving.proof, pending=candidate)
     if verdict.error is None:
-        return Choice(wanted)
-    return Choice(serving.raw, refusal=verdict)
+        return Choice(wanted, proof)
+    return Choice(serving.raw, serving.proof, refusal=verdict)
 
 
 def find_verdict(pods: Iterable[Pod], candidate: str, remembered: Verdict | None) -> Verdict | None:
@@ -64,3 +67,8 @@ def find_verdict(pods: Iterable[Pod], candidate: str, remembered: Verdict | None
         if trial is not None and trial.hash == candidate:
             return trial
     return remembered if remembered is not None and remembered.hash == candidate else None
+
+
+def may_pass(verdict: Verdict) -> bool:
+    """Tell whether the refusal may be the machine's fault, so that the same text may be accepted later."""
+    return any(words in (verdict.error or "") for words in _OF_THE_MACHINE)

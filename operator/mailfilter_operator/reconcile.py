@@ -11,29 +11,40 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from mailfilter_operator import events, names
-from mailfilter_operator.api import MailFilter, Manifest, parse
+from mailfilter_operator.api import Manifest, parse
 from mailfilter_operator.apply import apply, prune, read_places
 from mailfilter_operator.ask_pods import AskPods
 from mailfilter_operator.build import build, build_names
 from mailfilter_operator.cluster import Cluster
-from mailfilter_operator.deliver import ask, deliver
+from mailfilter_operator.deliver import Silence, ask, deliver
 from mailfilter_operator.delivery import Pod, Wish, choose_trial_pod, read_pods, seconds_to_next_look
-from mailfilter_operator.dkim.keyring import parse_keyring
-from mailfilter_operator.dkim.keys import DkimKey, build_key_repairs, build_key_secret, parse_key_secret
-from mailfilter_operator.dkim.slots import plan_keys
+from mailfilter_operator.dkim.lines import read_rules, read_wishes
+from mailfilter_operator.dkim.record_schedule import find_sightings, judge
+from mailfilter_operator.dkim.records import build_record_values
+from mailfilter_operator.dkim.slots import KeyPlan, require_new_selectors
+from mailfilter_operator.dkim.states import find_next_change
+from mailfilter_operator.domain_status import (
+    DomainReport,
+    RecordReport,
+    build_records,
+    build_watched,
+    recall_publication,
+)
 from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
-from mailfilter_operator.keygen import generate_keys
-from mailfilter_operator.observe import observe, read_key_secrets, read_references
+from mailfilter_operator.follow_up import AskDns, ProbeSigning, ask_for_records, probe_pods
+from mailfilter_operator.inquiries import Inquiries, Memory
+from mailfilter_operator.key_custody import KeyCustody
+from mailfilter_operator.observe import observe, read_references
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.passwords import draw_secrets, place_of_password, store_password
-from mailfilter_operator.plan import Plan
-from mailfilter_operator.pod_reports import Verdict
-from mailfilter_operator.raw_text import RawText, read_raw_text, shorten_error
-from mailfilter_operator.raw_trial import choose_raw_text, find_verdict
+from mailfilter_operator.pod_probes import judge_pods
+from mailfilter_operator.raw_plan import find_refusal, has_new_verdict, make_plan
+from mailfilter_operator.raw_text import RawText, read_raw_text
 from mailfilter_operator.render import Configuration, render
-from mailfilter_operator.serving import read_serving
+from mailfilter_operator.signing import build_probe_mails
 from mailfilter_operator.status import Outcome, compute_status
-from mailfilter_operator.validate import validate
+from mailfilter_operator.times import seconds_between
+from mailfilter_operator.validate import ValidMailFilter, validate
 
 _CONFLICT_RETRY_SECONDS = 15.0
 """Whoever removes a conflicting object causes no event that we watch."""
@@ -52,8 +63,14 @@ class Operator:
     now_ms: Callable[[], int]
     """Milliseconds since 1970."""
     key_threads: Executor
+    ask_dns: AskDns
+    probe_signing: ProbeSigning
+    inquiries: Inquiries
     image: str
+    signatures_url: str
     resync_seconds: float
+    silences: dict[tuple[str, str], Silence] = field(default_factory=dict)
+    """Of the pods of each MailFilter, by namespace and name."""
 
 
 @dataclass
@@ -62,7 +79,7 @@ class _Pass:
 
     observed: Observed
     outcome: Outcome
-    written: tuple[str, ...] = ()
+    written: list[str] = field(default_factory=list)
     pruned: tuple[str, ...] = ()
     news: list[events.Event] = field(default_factory=list)
     next_look: float | None = None
@@ -76,6 +93,8 @@ def reconcile(operator: Operator, namespace: str, name: str) -> float | None:
     """
     body = operator.cluster.get(names.KIND, namespace, name)
     if body is None or body["metadata"].get("deletionTimestamp"):
+        operator.inquiries.forget((namespace, name))
+        operator.silences.pop((namespace, name), None)
         return None  # the garbage collector deletes what it owns
     observed = observe(operator.cluster, body)
     run = _Pass(observed, Outcome(observed.owned("Deployment"), None, reachable=observed.owned("Service") is not None))
@@ -107,7 +126,7 @@ def spread(seconds: float, uid: str) -> float:
 def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     mailfilter = parse(body)
     references = read_references(operator.cluster, mailfilter)
-    valid = validate(mailfilter, operator.image, references)
+    valid = validate(mailfilter, operator.image, references, operator.signatures_url)
     raw = read_raw_text(mailfilter.spec, references)
     run.outcome = replace(run.outcome, notes=valid.notes)
     if mailfilter.spec.paused:
@@ -117,116 +136,81 @@ def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     of_password = place_of_password(valid)
     places = read_places(operator.cluster, run.observed, (*build_names(valid.name), *of_password))
     draft = draw_secrets(valid, references, run.observed, next((places[place] for place in of_password), None))
-    keys = _complete_keys(operator, mailfilter, run)
+    memory = operator.inquiries.recall((valid.namespace, valid.name), valid.uid)
+    custody = KeyCustody(
+        operator.cluster, operator.key_threads, operator.now, mailfilter, run.observed, run.written, run.news
+    )
+    key_plan = _complete_keys(custody, valid, memory)
+    keys = key_plan.signing
     run.written += store_password(operator.cluster, draft)
     pods = read_pods(run.observed.pods)
 
     def render_with(text: RawText) -> Configuration:
         return render(valid, keys, draft.secrets, text)
 
-    plan = _plan(operator, run.observed, raw, render_with, pods)
-    desired = build(valid, plan, keys, run.observed.keyring)
+    # Asked only if there is raw text: nothing else can be wrong.
+    asked = pods if raw.is_empty else ask(operator.ask_pods, pods)
+    plan = make_plan(run.observed, raw, render_with, asked, valid.image, operator.now_ms())
+    desired = build(valid, plan, key_plan.keys)
     applied = apply(operator.cluster, places, desired)
     run.written += applied.written
     run.pruned = prune(operator.cluster, run.observed, desired)
     # After everything else is written: what reaches the kubelet later than this it misses for a minute.
     trial = plan.candidate.hash if plan.candidate else None
-    wish = Wish(plan.configuration.hash, trial, choose_trial_pod(pods))
+    wish = Wish(plan.configuration.hash, trial, choose_trial_pod(pods, valid.image))
     now_ms = operator.now_ms()
-    pods, told = deliver(operator.cluster, operator.ask_pods, pods, wish, now_ms)
+    silence = operator.silences.setdefault((valid.namespace, valid.name), {})
+    pods, told = deliver(operator.cluster, operator.ask_pods, pods, wish, now_ms, silence)
     run.written += told
-    run.next_look = 0.0 if _has_new_verdict(plan, pods) else seconds_to_next_look(pods, wish, now_ms)
+    looks = [0.0 if has_new_verdict(plan, pods, valid.image) else seconds_to_next_look(pods, wish, now_ms)]
+    if all(pod.report is not None and pod.report.active == wish.serve for pod in pods):
+        key_plan = custody.confirm_left(key_plan)
+    domains, following = _follow_up(operator, valid, key_plan, memory, pods, wish.serve, run.observed)
+    looks += [following]
+    run.next_look = min((look for look in looks if look is not None), default=None)
     deployment = applied.live["Deployment", valid.name]
     run.outcome = Outcome(
-        deployment, plan.configuration.hash, keys, reachable=True, notes=valid.notes, pods=pods,
-        refusal=plan.refusal or _find_refusal(pods, plan.configuration.hash, raw), on_trial=plan.candidate is not None,
+        deployment, plan.configuration.hash, domains, reachable=True, notes=valid.notes, pods=pods,
+        refusal=find_refusal(plan, pods), on_trial=plan.candidate is not None, image=valid.image,
     )  # fmt: skip
 
 
-def _plan(
+def _follow_up(
     operator: Operator,
-    observed: Observed,
-    raw: RawText,
-    render_with: Callable[[RawText], Configuration],
+    valid: ValidMailFilter,
+    key_plan: KeyPlan,
+    memory: Memory,
     pods: tuple[Pod, ...],
-) -> Plan:
-    """Which raw text serves, and which is tried. Pods are asked only if there is any: nothing else can be wrong."""
-    wanted = render_with(raw)
-    if raw.is_empty:
-        return Plan(wanted)
-    pods = ask(operator.ask_pods, pods)
-    known = (observed.mailfilter.get("status") or {}).get("config") or {}
-    remembered = Verdict(known["refusedHash"], known.get("error")) if known.get("refusedHash") else None
-    choice = choose_raw_text(
-        raw,
-        read_serving(observed, pods),
-        wanted.hash,
-        harmless=raw.is_empty,
-        verdict=find_verdict(pods, wanted.hash, remembered),
-    )
-    refusal = choice.refusal and Verdict(choice.refusal.hash, shorten_error(choice.refusal.error or "", raw))
-    serving = wanted if choice.serve == raw else render_with(choice.serve)
-    return Plan(serving, choice.unproven, wanted if choice.pending else None, refusal)
-
-
-def _has_new_verdict(plan: Plan, pods: tuple[Pod, ...]) -> bool:
-    """Tell whether a pod said something of raw text after it was asked for this plan: the next pass acts on it."""
-    serves = any(pod.report and pod.report.active == plan.configuration.hash for pod in pods)
-    tried = plan.candidate is not None and find_verdict(pods, plan.candidate.hash, None) is not None
-    return tried or (plan.unproven and serves)
-
-
-def _find_refusal(pods: tuple[Pod, ...], config_hash: str, raw: RawText) -> Verdict | None:
-    """What a pod said that was to start with the configuration, or to change to it."""
-    said = [pod.report.refused for pod in pods if pod.report and pod.report.refused]
-    found = next((verdict for verdict in said if verdict.hash == config_hash), None)
-    return found and Verdict(found.hash, shorten_error(found.error or "", raw))
-
-
-def _complete_keys(operator: Operator, mailfilter: MailFilter, run: _Pass) -> tuple[DkimKey, ...]:
-    """Keys of all domains: those that exist, those that the keyring still has, and new ones."""
-    in_keyring = {(key.domain, key.slot): key for key in parse_keyring(run.observed.keyring)}
-    existing = _read_keys(operator, mailfilter, run, in_keyring)
-    missing = plan_keys(mailfilter.spec, existing).missing
-    restored = [
-        in_keyring[place] for place in ((request.domain, request.slot) for request in missing) if place in in_keyring
+    config_hash: str,
+    observed: Observed,
+) -> tuple[DomainReport, float | None]:
+    """What is known of keys, records and signatures, and when to look again; what is not known is asked for."""
+    place, now = (valid.namespace, valid.name), operator.now()
+    status = observed.mailfilter.get("status") or {}
+    wishes, rules = read_wishes(valid.spec, valid.own_keys), read_rules(valid.spec)
+    records = build_records(key_plan.keys, valid.spec)
+    watched = build_watched(records, status)
+    mails = build_probe_mails(valid.spec.dkim.sign, key_plan.signing, build_record_values(key_plan.signing))
+    times = [
+        ask_for_records(operator.inquiries, operator.ask_dns, place, memory, watched, valid.spec, now),
+        probe_pods(operator.inquiries, operator.probe_signing, place, memory, pods, mails, config_hash, now),
+        find_next_change(key_plan.keys, wishes, rules, now),
     ]
-    for key in restored:
-        _store_key(operator, mailfilter, run, key, events.key_restored(key))
-    wanted = tuple(request for request in missing if (request.domain, request.slot) not in in_keyring)
-    generated = []
-    for key in generate_keys(wanted, operator.key_threads, operator.now):
-        _store_key(operator, mailfilter, run, key, _describe_new_key(key, run.observed))
-        generated.append(key)
-    return plan_keys(mailfilter.spec, (*existing, *restored, *generated)).signing
+    reports = tuple(
+        RecordReport(record, key.state if key else "", recall_publication(record, judge(entry, memory.records), status))
+        for entry, (key, record) in zip(watched, records, strict=True)
+    )
+    signing = judge_pods(pods, memory.probes, mails)
+    report = DomainReport(key_plan.keys, reports, wishes, key_plan.waiting, signing)
+    return report, min((seconds_between(now, time) for time in times if time is not None), default=None)
 
 
-def _read_keys(
-    operator: Operator, mailfilter: MailFilter, run: _Pass, in_keyring: dict[tuple[str, str], DkimKey]
-) -> list[DkimKey]:
-    """Keys that exist; what somebody changed around one (its data nobody can) is put back."""
-    meta, slot, keys = mailfilter.metadata, names.FIRST_RSA_SLOT, []
-    for domain, secret in read_key_secrets(operator.cluster, mailfilter).items():
-        key = parse_key_secret(meta.name, slot, secret, in_keyring.get((domain, slot)))
-        repairs = build_key_repairs(build_key_secret(meta.name, meta.namespace, key), secret)
-        if repairs:
-            operator.cluster.patch(secret, repairs)
-            run.written += (f"Secret/{secret['metadata']['name']}",)
-        keys.append(key)
-    return keys
-
-
-def _store_key(operator: Operator, mailfilter: MailFilter, run: _Pass, key: DkimKey, news: events.Event) -> None:
-    secret = build_key_secret(mailfilter.metadata.name, mailfilter.metadata.namespace, key)
-    operator.cluster.create(secret)  # never applied over: whatever has the name already is kept
-    run.written += (f"Secret/{secret['metadata']['name']}",)
-    run.news.append(news)
-
-
-def _describe_new_key(key: DkimKey, observed: Observed) -> events.Event:
-    domains = (observed.mailfilter.get("status") or {}).get("domains") or ()
-    old = next((domain for domain in domains if domain["name"] == key.domain and domain.get("keys")), None)
-    return events.key_replaced(key, old["keys"][0]["selector"]) if old else events.key_created(key)
+def _complete_keys(custody: KeyCustody, valid: ValidMailFilter, memory: Memory) -> KeyPlan:
+    """Keys of all domains, moved on by what DNS said last."""
+    wishes, rules = read_wishes(valid.spec, valid.own_keys), read_rules(valid.spec)
+    keys = custody.read_keys(wishes)
+    require_new_selectors(wishes, keys)
+    return custody.complete(wishes, keys, find_sightings(keys, memory.records), rules)
 
 
 def _write_status(operator: Operator, body: Manifest, run: _Pass) -> None:

@@ -30,6 +30,31 @@ class References:
 
     def read_secret(self, path: str, reference: SecretKeyReference | SecretFile) -> str:
         """The text under a key of a Secret that the field *path* names. Raises InvalidReference."""
+        text = decode_text(self._read_value(path, reference))
+        if text is None:
+            raise InvalidReference(
+                path,
+                f"the key {reference.key} of the Secret {reference.name} holds no text in UTF-8; write it anew",
+            )
+        return text
+
+    def read_secret_bytes(self, path: str, reference: SecretKeyReference) -> bytes:
+        """The value under a key of a Secret that the field *path* names. Raises InvalidReference."""
+        try:
+            return base64.b64decode(self._read_value(path, reference), validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidReference(
+                path, f"the key {reference.key} of the Secret {reference.name} cannot be read; write it anew"
+            ) from None
+
+    def read_secret_texts(self, path: str, name: str) -> Mapping[str, str]:
+        """All texts of a Secret that the field *path* names; what is no text is left out. Raises InvalidReference."""
+        if name not in self.secrets:
+            raise InvalidReference(path, f"there is no Secret {name} in this namespace; create it, or name another one")
+        found = {key: decode_text(value) for key, value in (self.secrets[name].get("data") or {}).items()}
+        return {key: text for key, text in found.items() if text is not None}
+
+    def _read_value(self, path: str, reference: SecretKeyReference | SecretFile) -> str:
         name, key = reference.name, reference.key
         if name not in self.secrets:
             raise InvalidReference(path, f"there is no Secret {name} in this namespace; create it, or name another one")
@@ -38,10 +63,8 @@ class References:
             raise InvalidReference(
                 path, f"the Secret {name} has no value under the key {key}; add it, or name another key"
             )
-        text = decode_text(data[key])
-        if text is None:
-            raise InvalidReference(path, f"the key {key} of the Secret {name} holds no text in UTF-8; write it anew")
-        return text
+        value: str = data[key]
+        return value
 
 
 def decode_text(encoded: str) -> str | None:
@@ -55,8 +78,14 @@ def decode_text(encoded: str) -> str | None:
 
 def find_secret_names(spec: Spec) -> frozenset[str]:
     """Names of the Secrets that *spec* refers to."""
-    password = spec.workers.controller.password_secret_ref
-    return frozenset({file.name for file in spec.config.secret_refs} | ({password.name} if password else set()))
+    references = (
+        spec.workers.controller.password_secret_ref,
+        spec.antivirus.signatures.proxy_secret_ref,
+        spec.antivirus.signatures.ca_bundle_ref,
+        *(domain.dkim.private_key_secret_ref for domain in spec.domains),
+        *spec.config.secret_refs,
+    )
+    return frozenset(reference.name for reference in references if reference is not None)
 
 
 def find_configmap_names(spec: Spec) -> frozenset[str]:

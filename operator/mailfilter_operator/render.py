@@ -8,16 +8,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from ipaddress import ip_network
 from typing import Any
 
 import jinja2
 
 from mailfilter_operator import names
-from mailfilter_operator.api import Sign
 from mailfilter_operator.credentials import Secrets
 from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.policies import LIMITS_EXCEEDED, UNOFFICIAL_NAMES, list_policies
 from mailfilter_operator.raw_text import NEED_REDIS, Files, RawText
+from mailfilter_operator.signing import build_signed_probes
 from mailfilter_operator.ucl import quote_ucl, write_score
 from mailfilter_operator.validate import ValidMailFilter
 
@@ -25,6 +25,7 @@ METRICS = ("local.d/groups.conf", "override.d/actions.conf")
 WORKERS = tuple(f"override.d/worker-{worker}.inc" for worker in ("fuzzy", "normal", "proxy"))
 CONTROLLER = "override.d/worker-controller.inc"
 """Holds the password's hash, and so is among the credentials."""
+EXPECTED = "probes/expected"
 MODULES = (
     "override.d/antivirus.conf",
     "override.d/classifier-bayes.conf",
@@ -32,12 +33,18 @@ MODULES = (
     "override.d/force_actions.conf",
     "override.d/fuzzy_check.conf",
     "override.d/logging.inc",
+    "override.d/mailfilter.conf",
     "override.d/milter_headers.conf",
     "override.d/multimap.conf",
     "override.d/options.inc",
-    "probes/expected",
+    EXPECTED,
 )
-CLAMAV = ("clamav/clamd.conf", "clamav/freshclam.conf")
+CLAMD = "clamav/clamd.conf"
+CLAMAV = (CLAMD, "clamav/freshclam.conf")
+EXCLUDE = "clamav/exclude.ign2"
+"""Signatures that clamd shall not load, one a line, in ClamAV's own format."""
+VERSIONS = "clamav/versions.url"
+"""Where the shared service says which databases it has; freshclam's entry point asks there every minute."""
 
 HEADERS = {
     "AuthenticationResults": "authentication-results",
@@ -61,15 +68,23 @@ class Configuration:
     """The user's own text."""
     credentials: Files = field(repr=False)
     """What holds secrets, the user's own text among it."""
+    freshclam: Files = field(repr=False)
+    """What holds secrets and is for freshclam's container alone."""
     salt: str = field(repr=False)
     key_digests: Mapping[str, str]
     """SHA-256 of each private key's file: a pod takes no key that somebody changed in the keyring. It tells nothing
     of a key that has a hundred times its entropy."""
 
     @property
-    def raw_paths(self) -> tuple[str, ...]:
-        """Files with text of the user's own, which only a test shows to be good."""
-        return tuple(sorted({*self.files, *self.credentials} - {CONTROLLER}))
+    def raw(self) -> RawText:
+        """The text of the user's own, which only a test shows to be good."""
+        secret = {path: text for path, text in self.credentials.items() if path != CONTROLLER}
+        return RawText(self.files, secret)
+
+    @property
+    def expected(self) -> str:
+        """For which mails a pod that proves the configuration expects what."""
+        return self.modules[EXPECTED]
 
     @property
     def manifest(self) -> str:
@@ -81,7 +96,7 @@ class Configuration:
         lines = [(path, _sha256(text), names.configmap_key(path)) for path, text in public.items()]
         lines += [
             (path, f"salted:{_sha256(self.salt + text)}", names.configmap_key(path))
-            for path, text in self.credentials.items()
+            for path, text in {**self.credentials, **self.freshclam}.items()
         ]
         lines += [(f"keys/{file}", digest, file) for file, digest in self.key_digests.items()]
         return "".join(f"{digest}  {key}  {path}\n" for path, digest, key in sorted(lines))
@@ -103,9 +118,17 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, 
         "logging": valid.spec.logging,
         "sign": valid.spec.dkim.sign,
         "signatures": valid.spec.antivirus.signatures,
+        "signatures_url": valid.signatures_url,
+        "policies": list_policies(valid.spec.antivirus),
+        "alerts": valid.spec.antivirus.alerts,
+        "unofficial_names": UNOFFICIAL_NAMES,
+        "limits_exceeded": LIMITS_EXCEEDED,
         "limits": valid.limits,
-        "keys": keys,
-        "signed": build_signed_probes(valid.spec.dkim.sign, keys),
+        "domains": {
+            domain: [key for key in keys if key.domain == domain]
+            for domain in dict.fromkeys(key.domain for key in keys)
+        },
+        "signed": build_signed_probes(valid.spec.dkim.sign, (key.domain for key in keys)),
         "password_hash": secrets.password_hash,
         "milter_port": names.MILTER_PORT,
         "normal_port": names.NORMAL_PORT,
@@ -127,33 +150,23 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, 
             **dict.fromkeys(disabled, _render("rspamd/override.d/disabled.conf", {})),
             **{rule.path: "".join(f"{entry}\n" for entry in rule.entries) for rule in valid.sender_rules},
         },
-        clamav=files(CLAMAV, ""),
+        clamav={**files(CLAMAV, ""), **_list_signature_files(valid)},
         files=raw.public,
         credentials={**files((CONTROLLER,)), **raw.secret},
+        freshclam=valid.way_out,
         salt=secrets.salt,
-        key_digests={key.file_name: hashlib.sha256(key.private_pem).hexdigest() for key in keys},
+        key_digests={key.file_name: hashlib.sha256(key.file_content).hexdigest() for key in keys},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SignedProbe:
-    """A mail that has to be signed: its sender, the login and the client's address; no login is `-`."""
-
-    sender: str
-    user: str
-    client: str
-
-
-def build_signed_probes(sign: Sign, keys: tuple[DkimKey, ...]) -> tuple[SignedProbe, ...]:
-    """One mail for each domain that signs, of a kind that *sign* has signed; none if nothing is signed.
-
-    With such mails a pod proves raw text: rspamd sends out unsigned what it cannot sign.
-    """
-    if sign.authenticated:
-        return tuple(SignedProbe(f"probe@{key.domain}", f"probe@{key.domain}", "192.0.2.1") for key in keys)
-    networks = [ip_network(network, strict=False) for network in sign.networks]
-    clients = [str(network.network_address) for network in networks] + (["127.0.0.1"] if sign.local else [])
-    return tuple(SignedProbe(f"probe@{key.domain}", "-", client) for key in keys for client in clients[:1])
+def _list_signature_files(valid: ValidMailFilter) -> Files:
+    signatures = valid.spec.antivirus.signatures
+    files = {}
+    if signatures.exclude:
+        files[EXCLUDE] = "".join(f"{name}\n" for name in sorted(signatures.exclude))
+    if signatures.source == "Shared":
+        files[VERSIONS] = f"{valid.signatures_url}/versions\n"
+    return files
 
 
 def _render(template: str, values: dict[str, Any]) -> str:

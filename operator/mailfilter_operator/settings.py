@@ -2,10 +2,12 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailfilter_operator import names
 from mailfilter_operator.errors import InvalidSpec
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -17,6 +19,8 @@ class Settings:
 
     image: str
     """Filter image of MailFilters that name none."""
+    signatures_url: str
+    """Where filters with the source Shared take their signatures from."""
     namespace: str
     """Where the Lease is."""
     identity: str
@@ -33,6 +37,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     namespace = environment.get("POD_NAMESPACE") or _own_namespace()
     return Settings(
         image=_required(environment, "MAILFILTER_IMAGE", "name the filter image, as manifests/install.yaml does"),
+        signatures_url=_address(environment, "MAILFILTER_SIGNATURES_URL", names.signatures_url(namespace)),
         namespace=namespace,
         identity=environment.get("POD_NAME") or f"{os.uname().nodename}-{os.getpid()}",
         resync_seconds=_positive(environment, "MAILFILTER_RESYNC_SECONDS", 600),
@@ -51,6 +56,14 @@ def _required(environment: Mapping[str, str], name: str, remedy: str) -> str:
     if not value:
         raise InvalidSpec(name, f"is not set; {remedy}")
     return value
+
+
+def _address(environment: Mapping[str, str], name: str, default: str) -> str:
+    value = environment.get(name) or default
+    # What could end the line in freshclam.conf, or be another option there.
+    if not re.fullmatch(r"https?://[-A-Za-z0-9.:\[\]]+(/[-A-Za-z0-9._~%/]*)?", value):
+        raise InvalidSpec(name, f"{value!r} is not an address; write one like {default}")
+    return value.rstrip("/")
 
 
 def _positive(environment: Mapping[str, str], name: str, default: float) -> float:

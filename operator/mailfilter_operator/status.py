@@ -10,9 +10,16 @@ from typing import Any
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
+from mailfilter_operator.conditions import FALSE, TRUE, UNKNOWN, Condition
 from mailfilter_operator.delivery import Pod
-from mailfilter_operator.dkim.keys import DkimKey
-from mailfilter_operator.dkim.records import build_dkim_record
+from mailfilter_operator.domain_status import (
+    DomainReport,
+    compute_dns_published,
+    compute_signing,
+    describe_domains,
+    describe_records,
+    summarise_records,
+)
 from mailfilter_operator.errors import ClusterError, InvalidReference, InvalidSpec, MailFilterError
 from mailfilter_operator.pod_reports import Verdict
 from mailfilter_operator.validate import Note
@@ -22,17 +29,6 @@ FORBIDDEN = 403
 
 REFUSED = "ConfigRefused"
 
-TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Status, reason and sentence of one condition."""
-
-    status: str
-    reason: str
-    message: str
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -40,7 +36,8 @@ class Outcome:
 
     deployment: Manifest | None
     config_hash: str | None
-    keys: tuple[DkimKey, ...] = ()
+    domains: DomainReport | None = None
+    """None: the pass did not get so far."""
     error: MailFilterError | None = None
     paused: bool = False
     reachable: bool = False
@@ -53,6 +50,9 @@ class Outcome:
     """What rspamd in a pod said against the configuration of the spec."""
     on_trial: bool = False
     """A pod is to try the raw text of the spec; the last good one serves meanwhile."""
+
+    image: str = ""
+    """The filter image."""
 
     @property
     def has_passing_error(self) -> bool:
@@ -70,7 +70,13 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
     seen = [
         entry for entry in previous.get("conditions") or () if entry.get("observedGeneration") == meta["generation"]
     ]
-    conditions = compute_conditions(outcome, {entry["type"]: entry for entry in seen})
+    domains = describe_domains(outcome.domains, meta["name"]) if outcome.domains else previous.get("domains") or []
+    conditions = compute_conditions(
+        outcome,
+        {entry["type"]: entry for entry in seen},
+        same_keys=domains == previous.get("domains"),
+        same_hash=(previous.get("config") or {}).get("hash") == outcome.config_hash,
+    )
     workload = (outcome.deployment or {}).get("status") or {}
     instance = (meta["name"], meta["namespace"])
     endpoints = {"milter": names.milter_endpoint(*instance), "controller": names.controller_endpoint(*instance)}
@@ -83,27 +89,37 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
         "config": _describe_config(outcome, previous.get("config") or {}),
         "domainCount": len(spec.get("domains") or ()),
         "endpoints": endpoints if outcome.reachable else {},
-        "domains": previous.get("domains") or [],
+        "domains": domains,
         "dnsRecords": previous.get("dnsRecords") or [],
+        "dnsSummary": previous.get("dnsSummary", "none"),
     }
-    if outcome.error is None and not outcome.paused:
-        status["domains"] = [_describe_domain(key, meta["name"]) for key in outcome.keys]
-        status["dnsRecords"] = [_describe_record(key) for key in outcome.keys]
+    if outcome.domains is not None:
+        status["dnsRecords"] = describe_records(outcome.domains)
+        status["dnsSummary"] = summarise_records(outcome.domains)
     return status
 
 
-def compute_conditions(outcome: Outcome, seen: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Condition]:
-    """All conditions by type; *seen* are those that an earlier pass found for the same generation."""
+def compute_conditions(
+    outcome: Outcome,
+    seen: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    same_keys: bool = False,
+    same_hash: bool = False,
+) -> dict[str, Condition]:
+    """All conditions by type; *seen* are those that an earlier pass found for the same generation.
+
+    *same_keys* says whether the keys and their states are those of that pass, *same_hash* whether the configuration is.
+    """
     valid = _config_valid(outcome)
-    applied = _config_applied(outcome, (seen or {}).get("ConfigApplied"))
+    applied = _config_applied(outcome, (seen or {}).get("ConfigApplied"), same_hash=same_hash)
     available = _available(outcome.deployment)
     return {
         "ConfigValid": valid,
         "ConfigApplied": applied,
         "Available": available,
         "Ready": _ready(valid, applied, available),
-        "Signing": Condition(UNKNOWN, "NotObserved", "No probe mail has been signed and verified."),
-        "DNSPublished": Condition(UNKNOWN, "NotObserved", "DNS has not been asked for the records."),
+        "Signing": _signing(outcome, (seen or {}).get("Signing") if same_keys else None),
+        "DNSPublished": _dns_published(outcome, (seen or {}).get("DNSPublished")),
         "SignaturesFresh": Condition(UNKNOWN, "NotObserved", "The pods' signatures have not been asked for."),
         "Reconciling": _reconciling(outcome, applied),
         "Stalled": _stalled(outcome),
@@ -114,11 +130,13 @@ def _config_valid(outcome: Outcome) -> Condition:
     if isinstance(outcome.error, InvalidSpec | InvalidReference):
         served = " The configuration applied before goes on serving." if outcome.deployment else ""
         return Condition(FALSE, outcome.error.reason, f"{outcome.error.message}.{served}")
-    note = outcome.notes[0] if outcome.notes else Note("Valid", "The spec can be rendered.")
-    return Condition(TRUE, note.reason, note.message)
+    said = dict.fromkeys(note.message for note in outcome.notes)
+    return Condition(
+        TRUE, outcome.notes[0].reason if outcome.notes else "Valid", " ".join(["The spec can be rendered.", *said])
+    )
 
 
-def _config_applied(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
+def _config_applied(outcome: Outcome, seen: Mapping[str, Any] | None, *, same_hash: bool) -> Condition:
     deployment = outcome.deployment
     if outcome.has_passing_error and seen is not None:
         return Condition(seen["status"], seen["reason"], seen["message"])  # of this generation, as last observed
@@ -138,16 +156,22 @@ def _config_applied(outcome: Outcome, seen: Mapping[str, Any] | None) -> Conditi
         return Condition(FALSE, "RollingOut", f"{updated} of {total} pods are as the Deployment wants them.")
     if ready < 1:
         return Condition(FALSE, "NoReadyPod", "No pod is ready.")
-    return _delivered(outcome)
+    return _delivered(outcome, is_known=same_hash and seen is not None and seen["status"] == TRUE)
 
 
-def _delivered(outcome: Outcome) -> Condition:
-    """By what the pods themselves report."""
-    serving = [pod.report is not None and pod.report.active == outcome.config_hash for pod in outcome.pods if pod.ready]
-    if not serving:
+def _delivered(outcome: Outcome, *, is_known: bool) -> Condition:
+    """By what the pods themselves report; *is_known*: when they were asked last, all reported this configuration."""
+    pods = [pod for pod in outcome.pods if pod.ready]
+    if not pods:
         return Condition(FALSE, "NoReadyPod", "No pod is ready.")
-    if not all(serving):
-        count = f"{sum(serving)} of {len(serving)} ready pods report the current configuration."
+    silent = sum(pod.is_silent for pod in pods)
+    if silent:
+        count = f"{silent} of {len(pods)} ready pods do not answer on port {names.REPORT_PORT}."
+        return Condition(FALSE, "NotAnswering", f"{count} Does a NetworkPolicy keep the operator from it?")
+    reports = [pod.report for pod in pods if pod.report is not None]
+    serving = sum(report.active == outcome.config_hash for report in reports)
+    if serving < len(reports) or (len(reports) < len(pods) and not is_known):
+        count = f"{serving} of {len(pods)} ready pods report the current configuration."
         return Condition(FALSE, "Delivering", count)
     if outcome.on_trial:
         return Condition(FALSE, "OnTrial", "A pod that serves tries the raw text; the last good one serves meanwhile.")
@@ -162,7 +186,9 @@ def _describe_config(outcome: Outcome, previous: Mapping[str, Any]) -> dict[str,
     """Hash of what pods are told to serve, and what was refused; that of before where this pass did not get so far."""
     if outcome.config_hash is None:
         return dict(previous)
-    refused = {"refusedHash": outcome.refusal.hash, "error": outcome.refusal.error} if outcome.refusal else {}
+    if outcome.refusal is None:
+        return {"hash": outcome.config_hash}
+    refused = {"refusedHash": outcome.refusal.hash, "refusedImage": outcome.image, "error": outcome.refusal.error}
     return {"hash": outcome.config_hash, **refused}
 
 
@@ -223,31 +249,26 @@ def _stamp(
     return stamped
 
 
-def _describe_domain(key: DkimKey, instance: str) -> dict[str, Any]:
-    return {
-        "name": key.domain,
-        "keys": [
-            {
-                "selector": key.selector,
-                "algorithm": key.algorithm,
-                "bits": key.bits,
-                "state": key.state,
-                "secretName": names.dkim_secret(instance, key.domain, key.slot),
-                "created": key.created,
-                "signingSince": key.signing_since,
-            }
-        ],
-    }
+def _dns_published(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
+    if outcome.domains is None:
+        return _as_seen(seen)
+    found = compute_dns_published(outcome.domains)
+    # After a restart it is not known any more why nothing is known; what was said of that stays until DNS is asked.
+    same = seen is not None and (found.status, found.reason) == (seen["status"], seen["reason"])
+    records = (entry.publication for entry in outcome.domains.records)
+    unasked = not any(publication.reason or publication.silent for publication in records)
+    return _as_seen(seen) if same and found.status == UNKNOWN and unasked else found
 
 
-def _describe_record(key: DkimKey) -> dict[str, str]:
-    record = build_dkim_record(key)
-    return {
-        "domain": record.domain,
-        "purpose": record.purpose,
-        "type": record.type,
-        "name": record.name,
-        "value": record.value,
-        "zoneLine": record.zone_line,
-        "state": "Unknown",
-    }
+def _signing(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
+    """As it was seen, until pods have been asked: after a restart, or of a new pod."""
+    if outcome.domains is None or (outcome.domains.signing is None and seen is not None):
+        return _as_seen(seen)
+    return compute_signing(outcome.domains)
+
+
+def _as_seen(seen: Mapping[str, Any] | None) -> Condition:
+    """As it was last observed for this generation."""
+    if seen is not None:
+        return Condition(seen["status"], seen["reason"], seen["message"])
+    return Condition(UNKNOWN, "NotObserved", "The keys of this generation have not been looked at.")

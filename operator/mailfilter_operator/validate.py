@@ -5,17 +5,26 @@ After this step nothing can fail for a reason that lies in the spec.
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from mailfilter_operator.api import MailFilter, Spec
-from mailfilter_operator.errors import InvalidSpec
+from mailfilter_operator import names
+from mailfilter_operator.api import Alerts, Antivirus, MailFilter, Signatures, Spec
+from mailfilter_operator.dkim.own_keys import OwnKey, UnusableKey, parse_own_key
+from mailfilter_operator.dkim.suggestions import find_dmarc_faults, find_external_reports, find_spf_faults
+from mailfilter_operator.errors import InvalidReference, InvalidSpec
 from mailfilter_operator.lists import SenderRule, read_lists
 from mailfilter_operator.quantities import parse_quantity
 from mailfilter_operator.references import References
+from mailfilter_operator.way_out import read_way_out
 
 MEBIBYTE = 1024 * 1024
+
+_LARGEST_FILE = 2**31 - 3
+"""Bytes; clamd takes no more for MaxFileSize."""
+_BUFFERS = 64 * 1024
+"""Bytes; what unzips in clamd writes 8 KiB at a time."""
 
 METRICS_LIMIT = 900 * 1024
 """Bytes of groups.conf that still fit a ConfigMap (1 MiB by the API server) beside the rest."""
@@ -26,6 +35,7 @@ class ScanLimits:
     """Sizes in bytes and times in seconds that belong together; derived from `maxMessageSize` alone."""
 
     max_message: int
+    max_stream: int
     max_file: int
     max_scan: int
     clamd_timeout: int
@@ -53,10 +63,21 @@ class ValidMailFilter:
     limits: ScanLimits
     sender_rules: tuple[SenderRule, ...]
     notes: tuple[Note, ...]
+    signatures_url: str | None
+    """The mirror that freshclam asks; None: ClamAV's own servers, or nobody."""
+    way_out: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Files for freshclam's container alone, by path: proxy, certificates."""
+    own_keys: Mapping[str, OwnKey] = field(default_factory=dict, repr=False)
+    """The keys that domains brought, by domain."""
 
 
-def validate(mailfilter: MailFilter, default_image: str, references: References | None = None) -> ValidMailFilter:
-    """Check what the schema cannot, and derive what several builders need.
+def validate(
+    mailfilter: MailFilter,
+    default_image: str,
+    references: References | None = None,
+    shared_url: str = names.signatures_url("mailfilter-system"),
+) -> ValidMailFilter:
+    """Check what the schema cannot, and derive what several builders need. *shared_url*: of the source Shared.
 
     Raises InvalidSpec or InvalidReference, which name the field and the remedy.
     """
@@ -64,10 +85,13 @@ def validate(mailfilter: MailFilter, default_image: str, references: References 
     _refuse_colliding_databases(spec.antivirus.signatures.custom_urls)
     _refuse_symbols_in_two_groups(spec)
     _refuse_oversized_metrics(spec)
+    _refuse_bad_suggestions(spec)
     shortest = compute_limits(spec.antivirus.max_message_size)
     _refuse_short_timeout(spec, shortest)
     limits = replace(shortest, task_timeout=spec.workers.proxy.timeout_seconds)
     _refuse_small_memory(spec, limits)
+    found = references or References()
+    own_keys = dict(_read_own_keys(spec, found))
     return ValidMailFilter(
         meta.name,
         meta.namespace,
@@ -76,8 +100,11 @@ def validate(mailfilter: MailFilter, default_image: str, references: References 
         image=compute_image(spec, default_image),
         spec=spec,
         limits=limits,
-        sender_rules=read_lists(spec, references or References()),
-        notes=tuple(_find_notes(spec)),
+        sender_rules=read_lists(spec, found),
+        notes=tuple(_find_notes(spec, own_keys)),
+        signatures_url=_find_mirror(spec.antivirus.signatures, shared_url),
+        way_out=read_way_out(spec.antivirus.signatures, found),
+        own_keys=own_keys,
     )
 
 
@@ -85,12 +112,17 @@ def compute_limits(max_message_size: str) -> ScanLimits:
     """Limits of rspamd and clamd for messages of up to *max_message_size*, with the shortest task time-out.
 
     MIME decoding lets clamd count a message twice, and a clean 35 MB attachment exceeded a MaxScanSize of 50 MB
-    (tried), hence 2x and 8x. A 40 MB mail took 7.5 s on two cores: 5 s and one more per 5 MiB give it twice that.
-    rspamd asks clamd twice, so that the task must outlive two time-outs to see the failure and answer 451.
+    (tried), hence 8x, or what clamd can do at most (4x of 500Mi). What is packed in a zip archive and larger than
+    MaxFileSize is cut off without a word, up to a buffer's length below that (unzip.c of ClamAV 1.4.6, tried); so
+    MaxFileSize is the larger of the two, and what is left exceeds MaxScanSize, which clamd tells.
+
+    A 40 MB mail took 7.5 s on two cores: 5 s and one more per 5 MiB give it twice that. rspamd asks clamd twice, so
+    that the task must outlive two time-outs to see the failure and answer 451.
     """
     size = int(parse_quantity(max_message_size))
+    max_scan = min(8 * size, _LARGEST_FILE - _BUFFERS)
     clamd_timeout = 5 + math.ceil(size / (5 * MEBIBYTE))
-    return ScanLimits(size, 2 * size, 8 * size, clamd_timeout, 2 * clamd_timeout + 5)
+    return ScanLimits(size, 2 * size, max_scan + _BUFFERS, max_scan, clamd_timeout, 2 * clamd_timeout + 5)
 
 
 def compute_image(spec: Spec, default_image: str) -> str:
@@ -105,17 +137,84 @@ def compute_image(spec: Spec, default_image: str) -> str:
     return repository + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
 
 
+def _find_mirror(signatures: Signatures, shared_url: str) -> str | None:
+    return shared_url if signatures.source == "Shared" else signatures.mirror_url
+
+
 def database_name(url: str) -> str:
     """File name that freshclam gives to a database from *url*."""
     return urlsplit(url).path.rsplit("/", 1)[-1]
 
 
-def _find_notes(spec: Spec) -> Iterator[Note]:
+def _read_own_keys(spec: Spec, references: References) -> Iterator[tuple[str, OwnKey]]:
+    for domain in spec.domains:
+        reference = domain.dkim.private_key_secret_ref
+        if reference is None:
+            continue
+        where = f"spec.domains[{domain.name}].dkim.privateKeySecretRef"
+        try:
+            yield domain.name, parse_own_key(references.read_secret_bytes(where, reference))
+        except UnusableKey as error:
+            raise InvalidReference(
+                where, f"the key {reference.key} of the Secret {reference.name} cannot sign: {error}"
+            ) from None
+
+
+def _find_notes(spec: Spec, own_keys: Mapping[str, OwnKey]) -> Iterator[Note]:
+    yield from _find_antivirus_notes(spec.antivirus)
+    for domain, key in own_keys.items():
+        if key.note:
+            yield Note("WeakKey", f"The own key of {domain}: {key.note}")
+    for entry in spec.domains:
+        permissions = find_external_reports(entry.name, entry.dmarc.aggregate_reports) if entry.dmarc else []
+        if permissions:
+            yield Note(
+                "ReportsNeedPermission",
+                f"Reports for {entry.name} go elsewhere only if there is a TXT record "
+                f"v=DMARC1 at {permissions[0]} (RFC 7489 section 7.1).",
+            )
     if spec.actions.greylist != "Disabled":
         yield Note(
             "GreylistInactive",
-            "The spec can be rendered. Mail is not greylisted: that needs Redis, which this release does not run. Set "
+            "Mail is not greylisted: that needs Redis, which this release does not run. Set "
             "spec.actions.greylist to Disabled if it shall stay so.",
+        )
+
+
+def _find_antivirus_notes(antivirus: Antivirus) -> Iterator[Note]:
+    if antivirus.on_failure == "Accept":
+        yield Note(
+            "AcceptsUnscanned",
+            "With spec.antivirus.onFailure: Accept mail is delivered unscanned while the virus scanner fails.",
+        )
+    if antivirus.signatures.source == "CustomOnly" and antivirus.on_unofficial == "AddHeader":
+        yield Note(
+            "FindingsOnlyMarked",
+            "With source: CustomOnly no signature is ClamAV's own, and spec.antivirus.onUnofficial: AddHeader delivers "
+            "what they find, marked; set it to Reject.",
+        )
+    yield from _find_hidden_alerts(antivirus.alerts)
+
+
+_STRICTNESS = ("Accept", "AddHeader", "Quarantine", "TempFail", "Reject")
+
+
+def _find_hidden_alerts(alerts: Alerts) -> Iterator[Note]:
+    """Of several alerts clamd tells any one; it looks for encrypted content and macros only if it is asked to."""
+    told = {"limitsExceeded": alerts.limits_exceeded}
+    told |= {
+        name: policy
+        for name, policy in (("encrypted", alerts.encrypted), ("macros", alerts.macros))
+        if policy != "Accept"
+    }
+    ordered = sorted(told, key=lambda name: _STRICTNESS.index(told[name]))
+    weak, strict = ordered[0], ordered[-1]
+    if told[weak] in ("Accept", "AddHeader") and told[strict] not in ("Accept", "AddHeader"):
+        yield Note(
+            "AlertsMayBeHidden",
+            f"clamd tells one alert of a mail: with spec.antivirus.alerts.{weak}: {told[weak]} it is delivered also if "
+            f"{strict}: {told[strict]} is meant for it, but clamd tells the other. Quarantine or a stricter policy for "
+            f"{weak} rules that out.",
         )
 
 
@@ -143,6 +242,14 @@ def _refuse_symbols_in_two_groups(spec: Spec) -> None:
                     "leave it in one group",
                 )
             seen[symbol.name] = group.name
+
+
+def _refuse_bad_suggestions(spec: Spec) -> None:
+    for domain in spec.domains:
+        if domain.spf and (faults := find_spf_faults(domain.spf.mechanisms)):
+            raise InvalidSpec(f"spec.domains[{domain.name}].spf.mechanisms", faults[0])
+        if domain.dmarc and (faults := find_dmarc_faults(domain.name, domain.dmarc.aggregate_reports)):
+            raise InvalidSpec(f"spec.domains[{domain.name}].dmarc.aggregateReports", faults[0])
 
 
 def _refuse_oversized_metrics(spec: Spec) -> None:

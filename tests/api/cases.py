@@ -89,13 +89,15 @@ def _many_domains() -> Iterator[Case]:
     beside_long_selector = 63 + len("._domainkey.")
     yield Case("100 domains of 226 characters", with_domains(100, 253 - beside_own_selector), {})
     yield Case("100 domains of 178, long selectors", with_domains(100, 253 - beside_long_selector, "s" * 63), {})
-    yield Case("100 domains of 240 characters, short selectors", with_domains(100, 240, "s"), {})
+    yield Case("100 domains of 226 characters, short selectors", with_domains(100, 253 - beside_own_selector, "s"), {})
+    prefix = merge(with_domains(100, 253 - 25 - 40), {"spec": {"dkim": {"selectors": {"prefix": "p" * 40}}}})
+    yield Case("100 domains of 188 characters, a long prefix", prefix, {})
 
 
 def _long_texts() -> Iterator[Case]:
     """As much text and as many entries as allowed."""
-    files = {f"local.d/{index:02}{'x' * 98}": "# a\n" * 1310 for index in range(100)}
-    yield Case("512 KiB in 100 files", merge(base(), {"spec": {"config": {"files": files}}}), {})
+    files = {f"local.d/{index:02}{'x' * 98}": "# a\n" * 1228 for index in range(100)}
+    yield Case("480 KiB in 100 files", merge(base(), {"spec": {"config": {"files": files}}}), {})
     senders = {
         "from": [f"{index:03}{'a' * 61}@{domain_of(100, index)}" for index in range(200)],
         "domains": [domain_of(253, index) for index in range(200)],

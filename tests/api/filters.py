@@ -33,7 +33,7 @@ class Filters:
             "apiVersion": "mailfilter.dev/v1alpha1",
             "kind": "MailFilter",
             "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {"antivirus": {"signatures": signatures}, **spec},
+            "spec": {"antivirus": {"signatures": signatures}, "dkim": {"activation": "AtOnce"}, **spec},
         }
         self.kubectl("apply", "--filename=-", stdin=json.dumps(body))
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 from tests.api import cases
 from tests.api.server import ApiServer
+from tests.unit import samples
 
 from mailfilter_operator import api, raw_text, references, validate
 
-KEYS = ("admin_password", "arc.conf", "b_B")
+TEXTS = ("admin_password", "arc.conf", "b_B")
+PRIVATE_KEYS = ("tls.key", "a.pem")
 """Of the Secrets that the cases refer to."""
+
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
+WAY_OUT = {
+    "url": base64.b64encode(b"http://proxy.example.com:3128").decode(),
+    "ca.crt": base64.b64encode(_CERTIFICATE).decode(),
+}
+"""Of the Secrets with a proxy and with certificates."""
 
 
 @pytest.mark.parametrize("case", cases.load_accepted(), ids=lambda case: case.title)
@@ -21,7 +31,9 @@ def test_accepted_and_understood_by_the_operator(mailfilter_api: ApiServer, case
     assert answer.complaints == ()
     spec = api.parse(answer.stored).spec
     referred: dict[str, Any] = {name: {} for name in references.find_configmap_names(spec)}
-    found = {name: {"data": dict.fromkeys(KEYS, "b25l")} for name in references.find_secret_names(spec)}
+    pem = base64.b64encode(samples.private_pem("own")).decode()
+    data = {**dict.fromkeys(TEXTS, "b25l"), **dict.fromkeys(PRIVATE_KEYS, pem), **WAY_OUT}
+    found = {name: {"data": data} for name in references.find_secret_names(spec)}
     known = references.References(referred, found)
     validate.validate(api.parse(answer.stored), "localhost/mailfilter:0.1.0", known)
     raw_text.read_raw_text(spec, known)

@@ -10,6 +10,7 @@ import pytest
 from tests.api import cases
 from tests.api.server import NAMESPACE, ApiServer
 from tests.cluster.connection import Connection
+from tests.unit import samples
 
 from mailfilter_operator import api, names, status
 from mailfilter_operator.dkim import keys
@@ -40,7 +41,7 @@ def test_short_name_and_category(api_tier: Connection) -> None:
 def test_printed_columns(api_tier: Connection) -> None:
     wide = api_tier.kubectl("get", "mf", f"--namespace={NAMESPACE}", "--output=wide")
 
-    assert wide.splitlines()[0].split() == ["NAME", "READY", "DOMAINS", "AGE", "REASON", "IMAGE"]
+    assert wide.splitlines()[0].split() == ["NAME", "READY", "DOMAINS", "DNS", "AGE", "REASON", "IMAGE"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_status_of_the_operator_fits_the_schema(
     made = tuple(
         keys.DkimKey(domain, "r0", "mf20261123-4f2a", "RSA", 4096, "Active", _NOW, _NOW, rsa_4096) for domain in domains
     )
-    outcome = status.Outcome(deployment=None, config_hash="", keys=made)
+    outcome = status.Outcome(deployment=None, config_hash="", domains=samples.domain_report(*made))
     spec = {**stored["spec"], "domains": [{"name": domain} for domain in domains]}
     body = {
         "apiVersion": names.API_VERSION,

@@ -60,7 +60,7 @@ def test_namespace_refuses_a_pod_that_is_not_restricted(installed: Connection) -
 def test_filter_pod_is_restricted(installed: Connection, mailfilter_api: ApiServer) -> None:
     full = yaml.safe_load((ROOT / "manifests" / "examples" / "full.yaml").read_text())
     valid = validate.validate(api.parse(mailfilter_api.try_create(full).stored), "localhost/mailfilter:0.1.0")
-    objects = build.build(valid, samples.plan(valid, ()), (), None)
+    objects = build.build(valid, samples.plan(valid, ()), ())
     pod = next(item for item in objects if item["kind"] == "Deployment")["spec"]["template"]["spec"]
 
     assert try_pod(installed, {**pod, "serviceAccountName": "default"}) == ""
@@ -103,7 +103,7 @@ def test_operator_may_do_its_work(installed: Connection) -> None:
     verbs = ("get", "list", "watch", "create", "patch", "delete")
     wanted: list[Right] = [
         *((verb, resource, "", "") for resource in children for verb in verbs),
-        *((verb, "secrets", "", "") for verb in ("get", "create", "patch")),
+        *((verb, "secrets", "", "") for verb in ("get", "create", "patch", "delete")),
         *((verb, "pods", "", "") for verb in ("list", "watch", "patch")),
         *((verb, "mailfilters.mailfilter.dev", "", "") for verb in ("get", "list", "watch")),
         ("patch", "mailfilters/status.mailfilter.dev", "", ""),
@@ -117,7 +117,7 @@ def test_operator_may_do_its_work(installed: Connection) -> None:
 
 def test_operator_may_do_no_more(installed: Connection) -> None:
     unwanted: list[Right] = [
-        *((verb, "secrets", "", "") for verb in ("list", "watch", "update", "delete")),
+        *((verb, "secrets", "", "") for verb in ("list", "watch", "update", "deletecollection")),
         ("list", "secrets", NAMESPACE, ""),
         *((verb, "pods", "", "") for verb in ("get", "create", "update", "delete", "deletecollection")),
         *(("create", f"pods/{subresource}", "", "") for subresource in ("exec", "eviction", "portforward", "proxy")),
@@ -131,3 +131,26 @@ def test_operator_may_do_no_more(installed: Connection) -> None:
     ]
 
     assert [right for right, allowed in ask(installed, unwanted).items() if allowed] == []
+
+
+def read_objects(text: str) -> dict[str, Any]:
+    """Return the objects of a YAML text by kind and name."""
+    return {f"{item['kind']}/{item['metadata']['name']}": item for item in yaml.safe_load_all(text)}
+
+
+def test_persistent_signatures_differ_by_a_claim_alone(installed: Connection) -> None:
+    """In place of the directory that ends with the pod; built as the file says, and accepted."""
+    variant = ROOT / "manifests" / "persistent-signatures"
+    built = installed.kubectl("kustomize", "--load-restrictor=LoadRestrictionsNone", str(variant))
+    objects, plain = read_objects(built), read_objects(INSTALL.read_text())
+    claim = objects.pop("PersistentVolumeClaim/mailfilter-signatures")
+    deployments = [item["Deployment/mailfilter-signatures"]["spec"]["template"]["spec"] for item in (objects, plain)]
+    volumes, before = ({volume["name"]: volume for volume in pod.pop("volumes")} for pod in deployments)
+
+    assert volumes == {
+        **before,
+        "signatures": {"name": "signatures", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}},
+    }
+    assert objects == plain
+    options = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--warnings-as-errors")
+    installed.kubectl("apply", *options, "--filename=-", stdin=built)

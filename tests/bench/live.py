@@ -81,7 +81,8 @@ class Trial:
     kubectl_seconds: float = 0.0
     answers: int = 0
     not_accepted: int = 0
-    replaced: int = 0
+    gone: int = 0
+    """Pods that were replaced, or not ready for a while."""
 
 
 @dataclass
@@ -151,7 +152,7 @@ def measure(system: MailSystem, mail: Mail, wanted: Wanted, change: Callable[[],
         trial.seconds = live - started
     answers = [answer for prober in pods.probers.values() for answer in prober.answers]
     trial.answers, trial.not_accepted = len(answers), sum(answer.new is None for answer in answers)
-    trial.replaced = len(pods.gone)
+    trial.gone = len(pods.gone)
     return trial
 
 

@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.image.milter import ACTIONS, NO_REPLY, final, split_message
+from mailfilter_operator.milter import ACTIONS, NO_REPLY, final, split_message
 
 CONNECTIONS = 8
 """Mails under way at one time."""

@@ -70,7 +70,7 @@ def test_a_change_is_live_when_the_last_pod_has_changed(system: _System) -> None
     trial = live.measure(system, (b"", ""), _marked, lambda: system.new.update({"10.0.0.1", "10.0.0.2"}))  # type: ignore[arg-type]
     assert 0 < trial.kubectl_seconds <= trial.seconds
     assert trial.answers >= 2 * live.IN_A_ROW
-    assert trial.not_accepted == trial.replaced == 0
+    assert trial.not_accepted == trial.gone == 0
 
 
 def test_a_change_that_reaches_one_pod_only_is_not_live(system: _System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_pods_that_come_and_go_are_followed(system: _System) -> None:
         system.new.update({"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"})
 
     trial = live.measure(system, (b"", ""), _marked, replace)  # type: ignore[arg-type]
-    assert trial.replaced == 2
+    assert trial.gone == 2
 
 
 def test_what_is_so_already_is_no_change(system: _System, monkeypatch: pytest.MonkeyPatch) -> None:

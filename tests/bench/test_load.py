@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.bench import load, throughput
-from tests.image.milter import NO_REPLY
+
+from mailfilter_operator.milter import NO_REPLY
 
 GRANTED = sum(NO_REPLY.values())
 CONTINUE = b"\0\0\0\1c"

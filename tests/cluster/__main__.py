@@ -19,7 +19,7 @@ def _binaries(_options: argparse.Namespace) -> int:
 
 def _packages(options: argparse.Namespace) -> int:
     wanted = packages.CLUSTER + packages.BUILD
-    installed = packages.install(wanted + packages.BROWSER if options.browser else wanted)
+    installed = packages.install(wanted + packages.TESTS if options.tests else wanted)
     print("installed: " + (" ".join(installed) or "nothing, all there"))
     return 0
 
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("binaries", help="build the Go programs").set_defaults(act=_binaries)
     debian = commands.add_parser("packages", help="install missing Debian packages")
-    debian.add_argument("--browser", action="store_true", help="the tests' browser, too")
+    debian.add_argument("--tests", action="store_true", help="name servers and browser of the tests, too")
     debian.set_defaults(act=_packages)
     up = commands.add_parser("up", help="start a tier (default: node) unless it is up")
     up.add_argument("--tier", action="append", choices=names)

@@ -24,8 +24,9 @@ CLUSTER = (
 BUILD = ("buildah", "busybox-static", "mmdebstrap", "shellcheck", "skopeo")
 """What the images are built and checked with."""
 
-BROWSER = ("chromium", "chromium-driver")
-"""What the tests open rspamd's web interface with; some 440 MB, which the demo does without."""
+TESTS = ("bind9", "chromium", "chromium-driver", "jq")
+"""The tests' name servers, what they open rspamd's web interface with, and what README moves keys with; some 460 MB,
+which the demo does without."""
 
 
 def missing(names: tuple[str, ...]) -> list[str]:

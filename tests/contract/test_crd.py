@@ -15,6 +15,7 @@ import yaml
 from tests.api import cases
 
 from mailfilter_operator import api, names
+from mailfilter_operator.dkim import keys, published
 
 CRD: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "crds" / f"{names.PLURAL}.{names.GROUP}.yaml").read_text()
@@ -47,6 +48,7 @@ def rules() -> Iterator[tuple[str, dict[str, str]]]:
 NODES = list(walk())
 RULES = list(rules())
 REFUSED = cases.load_refused()
+SUGGESTIONS = ("spec.domains[].spf", "spec.domains[].dmarc")
 REMEDIES = ("begin", "choose", "end", "give", "leave", "list", "lower", "name", "raise", "shorten", "use", "write")
 
 
@@ -131,11 +133,14 @@ def test_nothing_required_has_a_default() -> None:
 
 
 def test_every_default_appears_in_the_stored_object() -> None:
-    """The parent of a default has one itself, or must be given, or is an item of a list."""
+    """The parent of a default has one itself, or must be given, or is an item of a list.
+
+    But for records that are suggested: without an object of theirs there is none.
+    """
     by_path = {"": ROOT, **dict(NODES)}
     for path, schema in NODES:
         parent, _, name = path.rpartition(".")
-        given = path.endswith("[]") or name in by_path[parent].get("required", ())
+        given = path.endswith("[]") or name in by_path[parent].get("required", ()) or path in SUGGESTIONS
         if any("default" in child for child in schema.get("properties", {}).values()) and not given:
             assert schema.get("default") == {}, path
 
@@ -174,8 +179,13 @@ def test_databases_that_are_enough_alone_are_enough_for_the_filter_pod() -> None
 
 def test_enums_of_the_status_hold_only_what_can_be() -> None:
     enums = {path: schema["enum"] for path, schema in NODES if "enum" in schema}
+    purposes = {"DKIM", "SPF", "DMARC"}
+    found = {published.PUBLISHED, published.MISSING, published.DIFFERENT, published.DUPLICATE, published.UNKNOWN}
 
-    assert enums["status.domains[].keys[].state"] == ["Active"]
+    assert enums["status.domains[].keys[].state"] == list(keys.STATES)
+    assert enums["status.domains[].keys[].algorithm"] == list(keys.ALGORITHMS)
+    assert set(enums["status.dnsRecords[].state"]) == found | {keys.RETIRING}
+    assert set(enums["status.dnsRecords[].purpose"]) == purposes
 
 
 def test_names_are_those_of_the_operator() -> None:
@@ -211,9 +221,10 @@ def test_columns_and_selectable_fields_exist() -> None:
         names.clamav_configmap("mx"),
         names.files_configmap("mx"),
         names.credentials("mx"),
+        names.freshclam_secret("mx"),
         names.controller("mx"),
         names.keyring("mx"),
-        names.dkim_secret("mx", "example.com", names.FIRST_RSA_SLOT),
+        names.dkim_secret("mx", "example.com", "r0"),
         names.LEASE,
     ],
 )

@@ -24,7 +24,9 @@ VIOLATIONS = {
     "kopf only where events come in": ("workqueue.py", "import kopf"),
     "the Kubernetes client only in cluster": ("observe.py", "from kubernetes import client"),
     "jinja2 only in render": ("build/configmaps.py", "import jinja2"),
-    "cryptography only in dkim and keygen": ("validate.py", "from cryptography import x509"),
+    "cryptography only in dkim, keygen and probe_signing": ("validate.py", "from cryptography import x509"),
+    "dkimpy only in probe_signing": ("ask_pods.py", "import dkim"),
+    "dnspython only in ask_dns": ("dkim/published.py", "import dns.name"),
     "builders do not know each other": ("build/services.py", "from mailfilter_operator.build import secrets"),
 }
 

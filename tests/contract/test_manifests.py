@@ -16,8 +16,10 @@ import pytest
 import yaml
 from tests.contract.test_crd import ROOT as SCHEMA
 from tests.contract.test_crd import walk
+from tests.unit import samples
 
 from mailfilter_operator import names
+from mailfilter_operator.build.filter_pod import build_deployment
 
 CHECKOUT = Path(__file__).parents[2]
 MANIFESTS = CHECKOUT / "manifests"
@@ -59,6 +61,9 @@ def test_install_file_with_another_registry() -> None:
     assert images == [
         "registry.example.com/mail/mailfilter-operator:0.1.0",
         "registry.example.com/mail/mailfilter:0.1.0",
+        "http://mailfilter-signatures.mailfilter-system.svc:8080",
+        "registry.example.com/mail/mailfilter:0.1.0",
+        "registry.example.com/mail/mailfilter:0.1.0",
     ]
 
 
@@ -74,6 +79,11 @@ def test_install_file_holds_what_it_should() -> None:
         "ClusterRole/mailfilter-edit",
         "ClusterRole/mailfilter-view",
         "Deployment/mailfilter-operator",
+        "ServiceAccount/mailfilter-signatures",
+        "ConfigMap/mailfilter-signatures",
+        "Deployment/mailfilter-signatures",
+        "Service/mailfilter-signatures",
+        "NetworkPolicy/mailfilter-signatures",
     ]
 
 
@@ -122,9 +132,51 @@ def test_operator_pod_is_restricted() -> None:
 def test_operator_pod_is_told_what_it_reads() -> None:
     (container,) = operator_pod()["containers"]
 
-    assert {variable["name"] for variable in container["env"]} == {"MAILFILTER_IMAGE", "POD_NAMESPACE", "POD_NAME"}
+    assert {variable["name"] for variable in container["env"]} == {
+        "MAILFILTER_IMAGE",
+        "MAILFILTER_SIGNATURES_URL",
+        "POD_NAMESPACE",
+        "POD_NAME",
+    }
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "health"}
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+
+
+def signatures_pod() -> dict[str, Any]:
+    """Return the pod template's spec of the shared signatures."""
+    pod: dict[str, Any] = load(INSTALL)["Deployment/mailfilter-signatures"]["spec"]["template"]["spec"]
+    return pod
+
+
+def test_signatures_pod_is_as_restricted_as_those_of_filters() -> None:
+    pod, of_filters = signatures_pod(), build_deployment(samples.valid(), "")["spec"]["template"]["spec"]
+
+    assert pod["securityContext"] == of_filters["securityContext"]
+    assert pod["automountServiceAccountToken"] is pod["enableServiceLinks"] is False
+    for container in pod["containers"]:
+        assert container["securityContext"] == of_filters["containers"][0]["securityContext"]
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+    assert {"hostNetwork", "hostPID", "hostIPC"} & set(pod) == set()
+
+
+def test_web_server_of_the_signatures_can_write_nothing_and_sees_no_secret() -> None:
+    (_, httpd) = signatures_pod()["containers"]
+
+    assert httpd["volumeMounts"] == [{"name": "signatures", "mountPath": names.SIGNATURE_DIRECTORY, "readOnly": True}]
+    (policy,) = load(INSTALL)["NetworkPolicy/mailfilter-signatures"]["spec"]["ingress"]
+    assert policy == {"from": [{"namespaceSelector": {}}], "ports": [{"port": "http", "protocol": "TCP"}]}
+
+
+def test_operator_sends_filters_to_the_service_that_is_installed() -> None:
+    objects = load(INSTALL)
+    (container,) = operator_pod()["containers"]
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+    namespace = objects["Namespace/mailfilter-system"]["metadata"]["name"]
+    (port,) = objects["Service/mailfilter-signatures"]["spec"]["ports"]
+
+    assert environment["MAILFILTER_SIGNATURES_URL"] == names.signatures_url(namespace)
+    assert port["port"] == names.SIGNATURES_PORT
 
 
 def operator_rights() -> Iterator[tuple[str, str, str]]:
@@ -139,7 +191,7 @@ def test_operator_has_no_wildcard_and_cannot_look_around_in_secrets() -> None:
     rights = list(operator_rights())
 
     assert not [right for right in rights if "*" in right]
-    assert {verb for _, resource, verb in rights if resource == "secrets"} == {"get", "create", "patch"}
+    assert {verb for _, resource, verb in rights if resource == "secrets"} == {"get", "create", "patch", "delete"}
     assert {resource for role, resource, _ in rights if role.startswith("Role/")} == {"leases"}
 
 
@@ -189,12 +241,15 @@ def test_full_example_shows_every_field() -> None:
         path for path in absent if not re.search(rf"^ +# {path.rpartition('.')[2]}:", example.read_text(), re.MULTILINE)
     ] == []
     assert absent == {
+        "spec.domains[].dkim.privateKeySecretRef",
         "spec.image.digest",
         "spec.lists.allow.configMapRef",
         "spec.lists.deny.configMapRef",
         "spec.workers.controller.passwordSecretRef",
         "spec.config.secretRefs",
         "spec.antivirus.signatures.mirrorURL",
+        "spec.antivirus.signatures.proxySecretRef",
+        "spec.antivirus.signatures.caBundleRef",
     }
 
 

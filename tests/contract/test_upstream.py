@@ -28,6 +28,7 @@ AWKWARD = (
 
 SPECS: dict[str, dict[str, Any]] = {
     "minimal": {},
+    "shared": {"antivirus": {"signatures": {"exclude": ["Own.Marker"], "checksPerDay": 50}}},
     "mirror": {"antivirus": {"signatures": {"source": "Mirror", "mirrorURL": "http://mirror.test:8080/db"}}},
     "official": {"antivirus": {"signatures": {"source": "Official", "customURLs": ["http://s.test/own.hdb"]}}},
     "actions": {"actions": {"addHeader": "4.5", "rewriteSubject": "8.25", "reject": 9999}},

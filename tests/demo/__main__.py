@@ -49,6 +49,8 @@ def show(console: Console) -> list[Outcome]:
     installation.wait_ready(system)
     records = installation.wait_records(system)
     system.publish_records()
+    console.print("Waiting until the operator has seen the records in DNS and the pod signs ...")
+    installation.wait_signing(system)
     console.print("Sending mail ...\n")
     outcomes = [(row, row.run(system)) for row in ROWS]
     console.print(draw(outcomes))

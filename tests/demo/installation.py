@@ -13,11 +13,22 @@ ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "manifests" / "install.yaml"
 MAILFILTER = Path(__file__).parent / "mailfilter.yaml"
 OPERATOR_NAMESPACE = "mailfilter-system"
+OPERATOR_PODS = (f"--namespace={OPERATOR_NAMESPACE}", "--selector=app.kubernetes.io/name=mailfilter-operator")
+"""Arguments of `kubectl get pods`."""
+
+_SHARED_SIGNATURES = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "mailfilter-signatures", "namespace": OPERATOR_NAMESPACE},
+    "data": {"freshclam.conf": "PrivateMirror http://signatures.mail.svc:8080\n"},
+}
+"""There is no way out of the cluster: the shared signatures come from the web server of the mail system."""
 
 
 def install_operator(system: MailSystem) -> None:
     """Apply install.yaml and return when the operator's pod is ready."""
     system.kubectl.apply_files([INSTALL])
+    system.kubectl.apply(_SHARED_SIGNATURES)
     system.kubectl.wait_rolled_out(OPERATOR_NAMESPACE, "deployment/mailfilter-operator")
 
 
@@ -51,6 +62,18 @@ def wait_ready(system: MailSystem, *, within_seconds: int = 180) -> None:
         f"--timeout={within_seconds}s",
         timeout_seconds=within_seconds + 10,
     )
+
+
+def wait_signing(system: MailSystem) -> None:
+    """Return when every pod signs for every domain. Raises TimeoutError."""
+
+    def signing() -> bool:
+        conditions = {entry["type"]: entry for entry in system.mailfilter()["status"]["conditions"]}
+        assert conditions["Signing"]["status"] == "True", conditions["Signing"]["message"]
+        assert conditions["DNSPublished"]["status"] == "True", conditions["DNSPublished"]["message"]
+        return True
+
+    eventually(signing, within_seconds=120, what="signatures of all domains")
 
 
 def wait_records(system: MailSystem) -> list[dict[str, str]]:

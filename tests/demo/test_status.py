@@ -49,6 +49,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "install_operator", lambda _system: None)
     monkeypatch.setattr(installation, "apply_mailfilter", lambda _system: 4.2)
     monkeypatch.setattr(installation, "wait_ready", lambda _system: None)
+    monkeypatch.setattr(installation, "wait_signing", lambda _system: None)
     monkeypatch.setattr(installation, "wait_records", lambda _system: [RECORD])
 
 

@@ -132,30 +132,16 @@ JUDGEMENTS = (
         "Virus scan failed",
     ),
     file(
-        "settings without the guard",
-        SETTINGS,
-        'own { from = "/./"; apply { symbols_disabled = ["MAILFILTER_UNSCANNED", "FORCE_ACTION_VIRUS_FOUND"]; } }\n',
-        "EICAR",
-        "not refused as a virus",
-    ),
-    file(
         "settings that whitelist everybody",
         SETTINGS,
         'own { from = "/./"; whitelist = true; }\n',
         "before it is judged",
     ),
     file(
-        "settings that sign nothing",
-        SETTINGS,
-        'own { authenticated = true; apply { symbols_disabled = ["DKIM_SIGNED"]; } }\n',
-        "outgoing mail of probe@example.com",
-        "is not signed",
-    ),
-    file(
-        "settings without the dkim group",
-        SETTINGS,
-        'own { authenticated = true; apply { groups_disabled = ["dkim"]; } }\n',
-        "is not signed",
+        "options without the module that signs",
+        "local.d/options.inc",
+        'filters = "chartable,regexp";\n',
+        "dkim is disabled",
     ),
     file(
         "settings that find a virus everywhere",
@@ -237,8 +223,8 @@ COMPLAINTS = (
     ),
     file(
         "a classifier of nonsense",
-        "local.d/statistic.conf",
-        'classifier "bayes" { statfile { symbol = 5; } }\n',
+        "local.d/classifier-bayes.conf",
+        "statfile { symbol = 5; }\n",
         "statfile",
     ),
     file("a log format that is none", "local.d/logging.inc", 'log_format = "$nonsense{";\n', "cannot parse log format"),
@@ -246,6 +232,22 @@ COMPLAINTS = (
     file("a name server that is a number", OPTIONS, "dns { nameserver = 5; }\n", "cannot parse DNS nameservers"),
     file("a name server by its name", OPTIONS, 'dns { nameserver = "dns.example"; }\n', "cannot parse DNS nameservers"),
     file("a history that is less than none", OPTIONS, "history_rows = -1;\n", "does not start"),
+    file("a history that takes a gibibyte", OPTIONS, "history_rows = 1000000;\n", "does not start"),
+    file(
+        "Lua that takes all memory",
+        "local.d/milter_headers.conf",
+        _in_lua('local t = {} while true do t[#t + 1] = ("x"):rep(1048576) .. #t end'),
+        "not enough memory",
+    ),
+    file(
+        "Lua that takes all memory once rspamd runs",
+        "local.d/milter_headers.conf",
+        _in_lua(
+            'if io.open("/proc/self/comm"):read("*l") ~= "rspamadm" then '
+            'local t = {} while true do t[#t + 1] = ("x"):rep(1048576) .. #t end end'
+        ),
+        "not enough memory",
+    ),
     file("a history larger than the memory", OPTIONS, "history_rows = 100000000;\n", "does not start"),
     Bad(
         "a worker's option in words",
@@ -283,10 +285,10 @@ REFUSED_BY_OPERATOR = (
     Bad(
         "files and options that are together too long",
         {
-            "config": {"files": {"maps/long": "x" * 524_000}},
+            "config": {"files": {"maps/long": "x" * 491_200}},
             "workers": {"proxy": {"options": {"own": "x" * 250, "other": "x" * 250}}},
         },
-        ("spec.config", "more than the 524288 that fit"),
+        ("spec.config", "more than the 491520 that fit"),
         OPERATOR,
     ),
     Bad(
@@ -306,7 +308,7 @@ REFUSED_BY_OPERATOR = (
 
 _OFF = "enabled = false;\n"
 REFUSED_BY_SCHEMA = (
-    file("a file of 900 KiB", "maps/long", "0123456789abcde\n" * 57_600, "512 KiB", by=SCHEMA),
+    file("a file of 900 KiB", "maps/long", "0123456789abcde\n" * 57_600, "480 KiB", by=SCHEMA),
     Bad(
         "a hundred and one files",
         {"config": {"files": {f"maps/m{n}": "" for n in range(101)}}},
@@ -329,6 +331,20 @@ REFUSED_BY_SCHEMA = (
         "the guard switched off",
         "local.d/mailfilter.conf",
         "require_scan = false;\n",
+        "leave out antivirus.conf",
+        by=SCHEMA,
+    ),
+    file(
+        "the guard switched off outside of any section",
+        "local.d/statistic.conf",
+        "mailfilter { require_scan = false; }\n",
+        "leave out antivirus.conf",
+        by=SCHEMA,
+    ),
+    file(
+        "the virus scan switched off outside of any section",
+        "override.d/groups.conf",
+        "antivirus { clamav { enabled = false; } }\n",
         "leave out antivirus.conf",
         by=SCHEMA,
     ),
@@ -361,3 +377,14 @@ KINDS = (
     *SECRETS,
 )
 BY_POD = tuple(kind for kind in KINDS if kind.by == POD)
+IN_CLUSTER = (
+    *REFUSED_BY_SCHEMA,
+    *REFUSED_BY_OPERATOR,
+    *SYNTAX[1::4],
+    *INCLUDES[::3],
+    *JUDGEMENTS[::4],
+    *COMPLAINTS[::5],
+    *HANGING[:1],
+    *SECRETS,
+)
+"""Those that are tried through the API server; the rest of what pods judge is asked of a pod alone."""

@@ -83,7 +83,7 @@ def changed_spec(system: MailSystem) -> dict[str, Any]:
     """Write a change of scores (so another ConfigMap) and of domains (modules, keyring) that one mail can see."""
     groups = [{"name": "late", "symbols": [{"name": SYMBOL, "score": "7.5"}]}]
     domains = [domain for domain in system.mailfilter()["spec"]["domains"] if domain["name"] != DOMAIN]
-    return {"metrics": {"groups": groups}, "domains": [*domains, {"name": DOMAIN}]}
+    return {"metrics": {"groups": groups}, "domains": [*domains, {"name": DOMAIN, "dkim": {"activation": "AtOnce"}}]}
 
 
 @dataclass

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 from tests.cluster.connection import Connection
 from tests.cluster.fixtures import node
 from tests.demo import installation
-from tests.e2e import changes, pods, traffic
+from tests.e2e import changes, evidence, pods, traffic
 from tests.mail import system as mail_system
 from tests.mail.kubectl import Kubectl
 from tests.mail.polling import eventually
@@ -36,6 +36,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for line in _FIGURES:
             terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what the cluster says at that moment."""
+    report = yield
+    connection = getattr(item, "funcargs", {}).get("node")
+    if report.failed and connection is not None:
+        report.sections += list(evidence.collect(Kubectl(str(connection.kubeconfig))))
+    return report
 
 
 @pytest.fixture(scope="session")

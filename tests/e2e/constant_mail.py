@@ -36,6 +36,8 @@ class Mail:
     message: EmailMessage
     virus: bool
     replies: list[tuple[str, Reply]] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)
+    """When each answer came, to compare with logs."""
     due: float = 0.0
 
     @property
@@ -121,6 +123,7 @@ class ConstantMail:
             with self._lock:
                 self._under_way[phase] -= 1
         mail.replies.append((phase, reply))
+        mail.answered.append(time.time())
         self.undisturbed = 0 if reply.deferred else self.undisturbed + 1
         if reply.deferred:
             mail.due = time.monotonic() + RETRY_SECONDS

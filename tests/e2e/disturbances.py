@@ -56,7 +56,8 @@ class Filter:
         """Add a domain, so a key as well."""
         self.changed += 1
         listed = self.system.mailfilter()["spec"]["domains"]
-        changes.change(self.system, {"domains": [*listed, {"name": f"soak{self.changed}.example.net"}]})
+        at_once = {"name": f"soak{self.changed}.example.net", "dkim": {"activation": "AtOnce"}}
+        changes.change(self.system, {"domains": [*listed, at_once]})
 
     def delete_pod(self, *options: str) -> None:
         """Delete one pod; return when another one has its place and it is gone."""

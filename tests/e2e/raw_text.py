@@ -126,7 +126,8 @@ class RawText:
             pods = self.system.filter_pods()
             assert pods
             assert name not in [pod["metadata"]["name"] for pod in pods]
-            return all(container["ready"] for pod in pods for container in pod["status"]["containerStatuses"])
+            started = [pod["status"].get("containerStatuses") for pod in pods]
+            return all(containers and all(entry["ready"] for entry in containers) for containers in started)
 
         eventually(replaced, within_seconds=120, what=f"a ready pod in place of {name}")
 

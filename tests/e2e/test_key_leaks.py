@@ -7,10 +7,11 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from tests.demo.installation import OPERATOR_NAMESPACE
-from tests.e2e import changes, leaks, plants, pods, test_web
+from tests.e2e import changes, leaks, plants, pods, processes, test_web
 from tests.mail import messages
 from tests.mail.kubectl import Kubectl, KubectlError
 from tests.mail.polling import eventually
@@ -18,6 +19,8 @@ from tests.mail.system import MailSystem
 
 SECRET_NAME = "leaks-text"  # noqa: S105 - a name
 SECRET_TEXT = "q7Zp0fXkTn3vLw9sBy2mHc6d"  # noqa: S105 - what is looked for
+PROXY = {"url": "http://127.0.0.1:9", "username": "filter", "password": "d6cHm2yBs9wLv3nTkXf0pZ7qRr1"}
+"""A proxy that does not answer: what is there of signatures stays."""
 
 
 @pytest.fixture
@@ -75,21 +78,25 @@ def test_no_key_is_seen_outside_secrets(
 
 @pytest.fixture
 def with_secret_text(system: MailSystem) -> Iterator[MailSystem]:
-    """Provide the mail system with rspamd files from a Secret: one that serves, then one that rspamd refuses."""
+    """Provide the mail system with rspamd files from a Secret: one that serves, then one that rspamd refuses.
+
+    freshclam has a proxy with a password.
+    """
     namespace = f"--namespace={system.namespace}"
     good = f"# {SECRET_TEXT}\n192.0.2.77\n"
     bad = f'own {{ type = "{SECRET_TEXT}"; {SECRET_TEXT} = = "{SECRET_TEXT}" ;;; {{\n'
     try:
-        _apply_secret(system, {"good": good, "bad": bad})
+        _apply_secret(system, {"good": good, "bad": bad, **PROXY})
         listed = {"name": SECRET_NAME, "key": "good", "path": "maps/own"}
         changes.patch_spec(system, {"logging": {"level": "Debug"}, "config": {"secretRefs": [listed]}})
+        changes.patch_spec(system, _with_proxy({"name": SECRET_NAME}))
         changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
         broken = {"name": SECRET_NAME, "key": "bad", "path": "local.d/multimap.conf"}
         changes.patch_spec(system, {"config": {"secretRefs": [listed, broken]}})
         eventually(lambda: _refused(system), within_seconds=120, what="the refusal of the broken text")
         yield system
     finally:
-        changes.patch_spec(system, {"logging": None, "config": None})
+        changes.patch_spec(system, {"logging": None, "config": None, **_with_proxy(None)})
         changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
         system.kubectl.run("delete", "secret", SECRET_NAME, namespace)
 
@@ -105,7 +112,17 @@ def test_no_password_and_no_text_of_a_secret_is_seen_outside_secrets(
     (password_hash,) = set(re.findall(r'\\u00241(\\u0024[^"]{80,})"', texts_of["override.d_worker-controller.inc"]))
     assert test_web.status(test_web.address(system), "/history", {"Password": secret}) == 200
     assert SECRET_TEXT in texts_of["maps_own"]
-    pieces = leaks.text_pieces([secret, password_hash.replace("\\u0024", "$"), password_hash, SECRET_TEXT])
+    own = system.kubectl.get("secret", f"{system.name}-freshclam", f"--namespace={system.namespace}")["data"]
+    assert PROXY["password"] in base64.b64decode(own["freshclam_proxy.conf"]).decode()
+    (pod,) = system.filter_pods()
+    freshclam = processes.root_of(pod["metadata"]["uid"], "freshclam") / "run/mailfilter"
+    eventually(
+        lambda: PROXY["password"] in (freshclam / "settings.conf").read_text(),
+        within_seconds=60,
+        what="the proxy in use",
+    )
+    hashes = [password_hash.replace("\\u0024", "$"), password_hash]
+    pieces = leaks.text_pieces([secret, *hashes, SECRET_TEXT, PROXY["password"]])
     reports = {f"report {pod['metadata']['name']}": pods.fetch(pod, "state") for pod in system.filter_pods()}
     texts = {**_objects(system.kubectl), **_logs(system), **reports}
     figure(f"{len(pieces)} pieces of passwords and secret text searched in {len(texts)} texts")
@@ -158,6 +175,10 @@ def _apply_secret(system: MailSystem, texts: dict[str, str]) -> None:
     # Not by `kubectl apply`, which would write it to an annotation.
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
     system.kubectl.output("create", "--filename=-", stdin=json.dumps(body).encode())
+
+
+def _with_proxy(reference: dict[str, str] | None) -> dict[str, Any]:
+    return {"antivirus": {"signatures": {"proxySecretRef": reference}}}
 
 
 def _refused(system: MailSystem) -> bool:

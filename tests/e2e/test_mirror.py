@@ -19,7 +19,7 @@ FIRST, SECOND = 5, 6
 @pytest.fixture
 def mirrored(system: MailSystem) -> Iterator[MailSystem]:
     """Provide another MailFilter, fed by a mirror, with port 2525 leading to its pod."""
-    _publish_version(system, FIRST)
+    publish_version(system, FIRST)
     other = MailSystem(system.kubectl, system.address, system.namespace, "mirrored")
     system.kubectl.apply(_mailfilter(other))
     try:
@@ -45,7 +45,7 @@ def test_signed_databases_come_from_the_mirror(mirrored: MailSystem) -> None:
     requests = mirrored.kubectl.run("logs", "--namespace=mail", "deployment/signatures")
     assert "GET /daily.cvd" in requests
 
-    _publish_version(mirrored, SECOND)
+    publish_version(mirrored, SECOND)
     (pod,) = mirrored.filter_pods()
     # freshclam's own next look is hours away; this signal is its documented "check now".
     assert processes.send_signal(pod["metadata"]["uid"], "freshclam", signal.SIGUSR1)
@@ -61,7 +61,7 @@ def _carrying(pattern: bytes) -> EmailMessage:
     return messages.with_attachment(pattern, "application", "octet-stream", "sample.bin")
 
 
-def _publish_version(system: MailSystem, version: int) -> None:
+def publish_version(system: MailSystem, version: int) -> None:
     """Offer one version of the signed test database under the names of ClamAV's own databases."""
     database = signed_databases.read(version)
     files = {f"{name}.cvd": database for name in ("main", "daily", "bytecode")}

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.demo.installation import OPERATOR_NAMESPACE
-from tests.e2e import changes, configurations, pods
+from tests.demo.installation import OPERATOR_NAMESPACE, OPERATOR_PODS
+from tests.e2e import changes, configurations, operators, pods
 from tests.e2e.configurations import NEW, OLD
 from tests.e2e.operators import DEPLOYMENT
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
-KILLS = 10
-SEED = 4
-LONGEST_DELAY_SECONDS = 1.2
-"""A pass begins some 50 ms after kubectl and has written and told everything within a second."""
+MOMENTS_SECONDS = (0.05, 0.2, 0.35, 0.5, 0.8, 1.2)
+"""After kubectl. A pass begins some 50 ms after it and has written and told everything within a second.
+
+(That a pass can end at each single write is shown in tests/shell/test_interruption.py.)
+"""
 
 
 @pytest.fixture
@@ -33,17 +32,16 @@ def restored(system: MailSystem) -> Iterator[MailSystem]:
 
 def test_an_operator_killed_in_the_middle_of_a_change_leaves_no_mixture(restored: MailSystem) -> None:
     """Each kill is at another moment after kubectl; the change goes there and back, so each begins from the other."""
-    system, delays = restored, random.Random(SEED)  # noqa: S311 - moments, no secrets
-    before = system.mailfilter()["spec"]
+    system, before = restored, restored.mailfilter()["spec"]
     there = configurations.changed_spec(system)
     back = {"metrics": before.get("metrics"), "domains": before["domains"]}
     (pod,) = system.filter_pods()
     hashes = {configurations.active(pod)}
     with pods.undisturbed(system, longest_seconds=900), configurations.observed(system, pod) as seen:
-        for number in range(KILLS):
+        for number, moment in enumerate(MOMENTS_SECONDS):
             is_new = number % 2 == 0
             changes.patch_spec(system, there if is_new else back)
-            time.sleep(delays.uniform(0, LONGEST_DELAY_SECONDS))  # the moment to be tried
+            time.sleep(moment)
             _kill_operator(system)
             changes.wait_ready_for(system, system.mailfilter()["metadata"]["generation"])
             hashes.add(changes.config_hash(system))
@@ -58,9 +56,9 @@ def test_an_operator_killed_in_the_middle_of_a_change_leaves_no_mixture(restored
 
 def _kill_operator(system: MailSystem) -> None:
     """Kill the operator's processes, then its pod, so that no back-off of the kubelet delays the next one."""
-    (pod,) = system.kubectl.items("pods", f"--namespace={OPERATOR_NAMESPACE}")
+    (pod,) = system.kubectl.items("pods", *OPERATOR_PODS)
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-    killed = [pid for pid in _processes(uid) if _is_operator(pid)]
+    killed = operators.find_processes(uid)
     assert killed, f"no process of {name}"
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
@@ -73,20 +71,5 @@ def _kill_operator(system: MailSystem) -> None:
 
 def _others(system: MailSystem, name: str) -> list[str]:
     """Names of the operator's pods, without that of *name*, none if that is still there."""
-    names = [pod["metadata"]["name"] for pod in system.kubectl.items("pods", f"--namespace={OPERATOR_NAMESPACE}")]
+    names = [pod["metadata"]["name"] for pod in system.kubectl.items("pods", *OPERATOR_PODS)]
     return [] if name in names else names
-
-
-def _processes(pod_uid: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if pod_uid in (entry / "cgroup").read_text():
-                found.append(int(entry.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-def _is_operator(pid: int) -> bool:
-    return b"mailfilter_operator" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -16,6 +16,8 @@ from tests.image import milter
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
 
+from mailfilter_operator.milter import Session
+
 CHANGES = 10
 MILTER_PORT = 11332
 TASK_TIMEOUT_SECONDS = 60
@@ -44,7 +46,7 @@ def test_the_last_of_many_changes_serves_and_old_workers_do_not_pile_up(restored
 def test_an_idle_session_delays_changes_by_two_task_timeouts_and_no_more(restored: MailSystem) -> None:
     """It keeps the worker that it came to: the first change goes live beside it, the others wait for its end."""
     (pod,) = restored.filter_pods()
-    session = milter.Session(MILTER_PORT, 10, pod["status"]["podIP"])
+    session = Session(pod["status"]["podIP"], MILTER_PORT, seconds=10)
     seconds = 2 * TASK_TIMEOUT_SECONDS + 60
     try:
         with pods.undisturbed(restored, longest_seconds=seconds + 60), _counted(pod) as most:

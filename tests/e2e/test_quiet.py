@@ -56,7 +56,7 @@ def _pod(event: dict[str, Any]) -> str:
 
 def _pods(system: MailSystem) -> list[str] | None:
     """Names of the operator's pods, None unless the old one has gone."""
-    names = [pod["metadata"]["name"] for pod in system.kubectl.items("pods", "--namespace=mailfilter-system")]
+    names = [pod["metadata"]["name"] for pod in system.kubectl.items("pods", *installation.OPERATOR_PODS)]
     return names if len(names) == 1 else None
 
 

@@ -87,8 +87,9 @@ def make(case: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
         **configuration.clamav,
         **configuration.files,
         **configuration.credentials,
+        **configuration.freshclam,
     }
-    objects = [without_private_keys(manifest, keys) for manifest in build(valid, Plan(configuration), keys, None)]
+    objects = [without_private_keys(manifest, keys) for manifest in build(valid, Plan(configuration), keys)]
     for manifest in objects:
         for path in [path for path in files if names.configmap_key(path) in manifest.get("data", {})]:
             text = files[path] if manifest["kind"] == "ConfigMap" else encode(files[path])

@@ -60,6 +60,13 @@ GRAMMARS: dict[str, Strategy] = {
     r"(Ref|Refs\[\])\.key": WORDS,
     r"domains\[\]\.name|(allow|deny)\.domains\[\]": DOMAINS,
     r"dkim\.selector": NAMES,
+    r"rotationID": st.from_regex(r"[-A-Za-z0-9._:]{0,20}", fullmatch=True),
+    r"interval|overlap|removeAfter": st.sampled_from(["90s", "30m", "12h", "7d", "1d12h"]),
+    r"prefix": st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True),
+    r"revoked\[\]": st.just("mx-dkim-a379a6f6ee-r0"),
+    r"resolvers\[\]": st.sampled_from(["192.0.2.53", "[2001:db8::53]:5353"]),
+    r"mechanisms\[\]": st.sampled_from(["mx", "a", "ip4:192.0.2.0/24", "include:spf.example.net"]),
+    r"aggregateReports\[\]": st.just("mailto:postmaster@example.com"),
     r"(n|secureN)etworks\[\]": NETWORKS,
     r"(allow|deny)\.from\[\]": st.builds(
         "{}@{}".format, st.from_regex(r"[a-zA-Z0-9.+-]{1,20}", fullmatch=True), DOMAINS
@@ -119,6 +126,9 @@ def settle(spec: dict[str, Any]) -> dict[str, Any]:
     order = [name for name in ("greylist", "addHeader", "rewriteSubject", "reject") if name in actions]
     kept = sorted({Decimal(actions[name]) for name in order if actions[name] != "Disabled"})
     actions.update({name: str(kept.pop(0)) if kept and actions[name] != "Disabled" else "Disabled" for name in order})
+    for domain in spec.get("domains", ()):
+        # No Secret is there to hold one.
+        domain.get("dkim", {}).pop("privateKeySecretRef", None)
     signatures = spec["antivirus"]["signatures"]
     if signatures["source"] == "Mirror":
         signatures["mirrorURL"] = "http://mirror.test:8080/clamav"

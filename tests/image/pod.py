@@ -34,18 +34,20 @@ def write_candidate(
     secret: Mapping[str, str] | None = None,
     salt: str = SALT,
     tried: Mapping[str, str] | None = None,
+    tried_secret: Mapping[str, str] | None = None,
     unproven: bool = False,
 ) -> str:
     """Lays files out as the projected volume does, replacing what was there; returns the manifest's hash.
 
     Files below keys/ come from a Secret, under their own names. secret are the files of mx-credentials, where salt is
     too. wanted is the hash that the pod's annotation asks for, by default the right one. tried are the files that the
-    pod is to try beside: in the volume are those that differ. unproven: no pod has proven the raw text.
+    pod is to try beside: in the volume are those that differ; tried_secret are more of them, from mx-credentials.
+    unproven: no pod has proven the raw text.
     """
     generation = directory / f"..{time.monotonic_ns()}"
     generation.mkdir(parents=True)
     if tried is not None:
-        _write_tried(generation, files, tried)
+        _write_tried(generation, files, tried, tried_secret or {}, salt)
     if unproven:
         (generation / "unproven").write_text("yes")
     digests = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in files.items()}
@@ -72,13 +74,16 @@ def write_candidate(
     return found
 
 
-def _write_tried(generation: Path, files: Mapping[str, str], tried: Mapping[str, str]) -> None:
+def _write_tried(
+    generation: Path, files: Mapping[str, str], tried: Mapping[str, str], secret: Mapping[str, str], salt: str
+) -> None:
     manifest = ""
-    for path, content in sorted(tried.items()):
+    for path, content in sorted({**tried, **secret}.items()):
         key = path.removeprefix("keys/") if path.startswith("keys/") else path.replace("/", "_")
         if files.get(path) != content:
             (generation / f"candidate.{key}").write_text(content)
-        manifest += f"{hashlib.sha256(content.encode()).hexdigest()}  {key}  {path}\n"
+        digest = hashlib.sha256(((salt if path in secret else "") + content).encode()).hexdigest()
+        manifest += f"{'salted:' if path in secret else ''}{digest}  {key}  {path}\n"
     (generation / "candidate.manifest").write_text(manifest)
     (generation / "wanted-candidate").write_text(hashlib.sha256(manifest.encode()).hexdigest())
 
@@ -168,9 +173,14 @@ class Pod:
         os.chown(path, USER, USER)
         return path
 
+    def _on_network(self, *command: str) -> list[str]:
+        """Line that runs a command of this machine on the pod's network, one that may import what pytest's may."""
+        path = f"PYTHONPATH={CHECKOUT}:{CHECKOUT / 'operator'}"
+        return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "env", path, *command]
+
     def on_network(self, *command: str, stdin: bytes | None = None) -> str:
         """Output of a command of this machine that runs on the pod's network; CalledProcessError if it fails."""
-        line = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
+        line = self._on_network(*command)
         return subprocess.run(line, check=True, input=stdin, stdout=subprocess.PIPE, cwd=CHECKOUT).stdout.decode()
 
     def _binds(self, name: str, extra: Mapping[Path, str]) -> dict[Path, str]:
@@ -205,7 +215,7 @@ class Pod:
 
     def start_outside(self, name: str, *command: str) -> Container:
         """Starts a program of this machine on the pod's network."""
-        line = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
+        line = self._on_network(*command)
         container = Container(line, self.directory / f"{name}.log")
         self.containers.append(container)
         return container
@@ -236,9 +246,10 @@ class Pod:
     def hold_session(self) -> Iterator[None]:
         """A milter session that has begun and says nothing more, as long as the block lasts."""
         program = (
-            "import sys; from tests.image.milter import Session; held = Session(11332, 10); print(); sys.stdin.read()"
+            "import sys; from mailfilter_operator.milter import Session; "
+            "held = Session('127.0.0.1', 11332, seconds=10); print(); sys.stdin.read()"
         )
-        line = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", sys.executable, "-u", "-c", program]
+        line = self._on_network(sys.executable, "-u", "-c", program)
         with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CHECKOUT) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"\n"

@@ -8,7 +8,7 @@ import pytest
 from tests.image.rootfs import archive, rootfs, run_in_rootfs
 
 ENTRY_POINTS = {
-    *("rspamd", "clamd", "freshclam"),
+    *("rspamd", "clamd", "freshclam", "mirror-signatures", "serve-signatures"),
     *("probe-rspamd", "probe-clamd", "drain-clamd", "take-config", "prove-config", "fetched-database"),
     *("www/cgi-bin/state", "www/cgi-bin/metrics"),
 }

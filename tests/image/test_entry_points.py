@@ -42,6 +42,20 @@ def test_takes_files_of_the_credentials_by_their_salted_hashes(pod: Pod) -> None
     assert not list(taken.glob("*salt*"))
 
 
+def test_a_copy_says_by_itself_whether_its_text_is_proven(pod: Pod) -> None:
+    """The volume may have changed when it is judged, and what was live before says nothing of it."""
+    copies = pod.directory / "rspamd/memory/candidates"
+    for unproven in (True, False):
+        options = files({"override.d/actions.conf": f"reject = {15 + unproven};\n"})
+        wanted = write_candidate(pod.candidate, options, unproven=unproven)
+        taken = pod.run("rspamd", f"{PROGRAMS}/take-config", "local.d", "override.d", "maps", "keys")
+        assert taken.stdout.strip() == wanted
+        assert (copies / wanted / "unproven").exists() == unproven
+        live = copies.parent / "live"
+        live.unlink(missing_ok=True)
+        live.symlink_to(f"candidates/{wanted}")
+
+
 @pytest.mark.parametrize("salt", ["", "5a" * 31, "5A" * 32, "5a" * 32 + "\n", "5a" * 33])
 def test_takes_no_credentials_with_a_salt_of_another_form(pod: Pod, salt: str) -> None:
     assert "salt is not 64 hexadecimal digits" in take(pod, salt)

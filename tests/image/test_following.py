@@ -3,11 +3,12 @@
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tests.image.conftest import files, wait_ready
-from tests.image.pod import Container, Pod, wait_until, write_candidate
-from tests.image.rootfs import CHECKOUT
+from tests.image.messages import CLEAN
+from tests.image.pod import PROGRAMS, Container, Pod, wait_until, write_candidate
 
 OPTIONS = "override.d/options.inc"
 TASK_TIMEOUT = 5
@@ -15,8 +16,8 @@ PROXIES = 2
 """Milter workers of one generation in the example."""
 IDLE = """
 import time
-from tests.image.milter import Session
-session = Session(11332, 10)
+from mailfilter_operator.milter import Session
+session = Session('127.0.0.1', 11332, seconds=10)
 print("idle", flush=True)
 time.sleep(300)
 """
@@ -55,8 +56,19 @@ def start(pod: Pod) -> Container:
 
 def hold_idle_session(pod: Pod) -> None:
     """Keeps one worker of now busy, for as long as rspamd lets it."""
-    session = pod.start_outside("idle", "env", f"PYTHONPATH={CHECKOUT}", sys.executable, "-c", IDLE)
+    session = pod.start_outside("idle", sys.executable, "-c", IDLE)
     wait_until(lambda: "idle" in session.output(), 10, "an idle session")
+
+
+def slow_to_load(seconds: int) -> dict[str, str]:
+    """A configuration that each worker takes so long to load."""
+    lua = f"""
+rspamd_config:add_on_load(function(_, _, worker)
+  local finish = os.time() + {seconds}
+  while os.time() < finish do end
+end)
+"""
+    return files({"local.d/milter_headers.conf": f"custom {{ own = <<EOD\n{lua}\nEOD\n}}\n"})
 
 
 def proxies(container: Container) -> int:
@@ -125,3 +137,37 @@ def test_changes_wait_for_the_workers_of_an_idle_session_and_not_for_ever(pod: P
         wait_active(pod, last, 2 * TASK_TIMEOUT + 20)
     assert container.running()
     assert max(seen) <= 2 * PROXIES
+
+
+def test_a_pod_stays_ready_while_its_workers_load_a_configuration(pod: Pod) -> None:
+    """None of them takes connections then: mail waits for them, and is not sent away."""
+    start(pod)
+    wanted = write_candidate(pod.candidate, slow_to_load(5))
+    wait_until((pod.directory / "rspamd/memory/reloading").exists, 20, "the reload")
+    with ThreadPoolExecutor(1) as pool:
+        verdict = pool.submit(pod.scan, CLEAN)
+        looks = [pod.ready("rspamd")]
+        while active(pod) != wanted:
+            looks.append(pod.ready("rspamd"))
+        assert verdict.result(60).reply == "451 4.7.1 Virus scan failed, try again later"
+    assert all(looks)
+    assert len(looks) > 2
+
+
+def test_a_pod_is_ready_at_once_when_a_configuration_is_active(pod: Pod) -> None:
+    """Else two changes in a row could meet two probes in a row, and the Service would refuse all mail."""
+    start(pod)
+    for reject in range(20, 24):
+        wait_active(pod, offer(pod, reject))
+        probe = pod.run("rspamd", f"{PROGRAMS}/probe-rspamd")
+        assert probe.returncode == 0, probe.stdout
+
+
+def test_a_pod_whose_workers_load_for_too_long_is_not_ready(pod: Pod) -> None:
+    start(pod)
+    wanted = write_candidate(pod.candidate, slow_to_load(8))
+    impatient = ("env", "MAILFILTER_DEAF_TIME=2", f"{PROGRAMS}/probe-rspamd")
+    wait_until(lambda: pod.run("rspamd", *impatient).returncode != 0, 20, "a probe that fails")
+    assert active(pod) != wanted
+    wait_active(pod, wanted)
+    assert pod.run("rspamd", *impatient).returncode == 0

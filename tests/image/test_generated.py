@@ -20,6 +20,7 @@ from tests.unit import samples
 from mailfilter_operator import render
 from mailfilter_operator.api import SecretFile, SecretKeyReference, Spec, Texts, parse
 from mailfilter_operator.errors import InvalidSpec
+from mailfilter_operator.policies import UNOFFICIAL_NAMES, list_policies
 from mailfilter_operator.raw_text import read_raw_text
 from mailfilter_operator.references import References, find_configmap_names
 from mailfilter_operator.validate import ValidMailFilter, validate
@@ -113,6 +114,11 @@ def test_enough_is_drawn(judged: list[Judged]) -> None:
         lambda spec: any(group.symbols for group in spec.metrics.groups),
         lambda spec: spec.actions.reject == "Disabled",
         lambda spec: spec.antivirus.signatures.source == "Mirror",
+        lambda spec: spec.antivirus.on_virus == "Quarantine",
+        lambda spec: spec.antivirus.on_unofficial == "Discard",
+        lambda spec: spec.antivirus.on_failure == "Accept",
+        lambda spec: spec.antivirus.alerts.encrypted == "Quarantine",
+        lambda spec: spec.antivirus.alerts.macros == "Reject",
     ):
         assert any(seldom(spec) for spec in specs)
 
@@ -128,7 +134,8 @@ def test_rspamd_reads_each_value(judged: list[Judged]) -> None:
         compared = [
             *compare_scores(valid, read),
             *compare_workers(valid, workers),
-            *compare_signing(valid, read["dkim_signing"]),
+            *compare_signing(valid, read["mailfilter"]["signing"]),
+            *compare_policies(valid, read),
             ("level", read["logging"]["level"], valid.spec.logging.level.lower()),
             ("task_timeout", read["options"]["task_timeout"], valid.limits.task_timeout),
             ("max_message", read["options"]["max_message"], valid.limits.max_message),
@@ -204,10 +211,20 @@ def option(text: str) -> Any:
     return float(found[1]) * units[found[2]] if found else text
 
 
+def compare_policies(valid: ValidMailFilter, read: Section) -> Compared:
+    rules = {rule["expression"]: rule["action"] for rule in read["force_actions"]["rules"].values()}
+    for policy in list_policies(valid.spec.antivirus):
+        yield policy.symbol, rules.get(policy.symbol), policy.action
+        yield policy.name, read["mailfilter"]["antivirus"][policy.name], policy.policy
+    yield "patterns", read["antivirus"]["clamav"]["patterns"], {"CLAM_VIRUS_UNOFFICIAL": UNOFFICIAL_NAMES}
+
+
 def compare_signing(valid: ValidMailFilter, read: Section) -> Compared:
     sign = valid.spec.dkim.sign
-    yield "sign_authenticated", read["sign_authenticated"], sign.authenticated
-    yield "sign_local", read["sign_local"], sign.local
-    yield "sign_networks", read["sign_networks"], list(sign.networks)
-    yield "usernames", read["allow_username_mismatch"], sign.usernames == "Any"
+    yield "authenticated", read["authenticated"], sign.authenticated
+    yield "local", read["local"], sign.local
+    yield "networks", read["networks"], list(sign.networks)
+    yield "usernames", read["any_username"], sign.usernames == "Any"
+    yield "envelopeMismatch", read["envelope_mismatch"], sign.envelope_mismatch
+    yield "subdomains", read["subdomains"], sign.subdomains
     yield "domains", set(read["domain"]), {domain.name for domain in valid.spec.domains}

@@ -25,8 +25,34 @@ without_symbol { from = "symbol@example.net"; apply { symbols_disabled = ["CLAM_
 chosen { from = "chosen@example.net"; apply { symbols_enabled = ["DMARC_NA"]; } }
 static { id = "static"; from = "static@example.net"; apply { symbols_enabled = ["DMARC_NA"]; } }
 unforced { from = "unforced@example.net"; apply { symbols_disabled = ["FORCE_ACTION_VIRUS_FOUND"]; } }
+without_guard { from = "guard@example.net"; apply { symbols_disabled = ["CLAM_VIRUS", "MAILFILTER_UNSCANNED"]; } }
+static_guard {
+  id = "own";
+  from = "own@example.net";
+  apply { symbols_disabled = ["CLAM_VIRUS", "MAILFILTER_UNSCANNED"]; }
+}
+grouped { from = "grouped@example.net"; apply { groups_disabled = ["antivirus", "own"]; } }
 without_actions { from = "actions@example.net"; apply { actions { reject = null; } } }
 """
+FLAGS = (
+    "bad_unicode",
+    "broken_headers",
+    "extended_urls",
+    "greylisted",
+    "learn_ham",
+    "learn_spam",
+    "message_rewrite",
+    "no_log",
+    "no_stat",
+    "pass_all",
+    "skip",
+    "skip_process",
+)
+"""Of a mail, as rspamd names them; each is given twice, as once is not all."""
+FLAGGED = "".join(
+    f'{flag} {{ from = "{flag}@example.net"; apply {{ flags = ["{flag}", "{flag}"]; }} }}\n' for flag in FLAGS
+)
+OWN_GROUP = {"groups": [{"name": "own", "symbols": [{"name": "MAILFILTER_UNSCANNED", "score": 0}]}]}
 SCORES = "max_score = 100;\nsymbols { MISSING_DATE { weight = 50; } }\n"
 STRANGER = "198.51.100.7"
 
@@ -36,11 +62,11 @@ def lenient(make_pod: Callable[[], Pod]) -> Pod:
     """Provide a pod with raw text that accepts mail of some senders, in every way that rspamd has."""
     files = {
         "local.d/multimap.conf": MULTIMAP,
-        "local.d/settings.conf": SETTINGS,
+        "local.d/settings.conf": SETTINGS + FLAGGED,
         "local.d/headers_group.conf": SCORES,
         **MAPS,
     }
-    return start(make_pod(), {"config": {"files": files}})
+    return start(make_pod(), {"config": {"files": files}, "metrics": OWN_GROUP})
 
 
 def answer(pod: Pod, body: bytes, sender: str, client: str = STRANGER) -> str:
@@ -54,7 +80,7 @@ def test_a_virus_is_refused_whatever_else_decided(lenient: Pod, name: str) -> No
 
 
 @pytest.mark.parametrize("body", [b"hello world", EICAR], ids=["clean", "virus"])
-@pytest.mark.parametrize("name", ["group", "symbol", "chosen", "static"])
+@pytest.mark.parametrize("name", ["group", "symbol", "chosen", "static", "guard", "own", "grouped"])
 def test_mail_that_is_not_scanned_is_not_accepted(lenient: Pod, name: str, body: bytes) -> None:
     assert answer(lenient, body, f"{name}@example.net").startswith("451 4.7.1 Virus scan failed")
 
@@ -65,6 +91,13 @@ def test_mail_that_settings_whitelist_is_scanned_and_accepted(lenient: Pod, name
     for _ in range(2):
         assert answer(lenient, EICAR, f"{name}@example.net").startswith("554 5.7.1 Virus found: ")
         assert lenient.scan(UNDATED, STRANGER, f"{name}@example.net").reply == "accept"
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_no_flag_keeps_a_mail_from_being_scanned(lenient: Pod, flag: str) -> None:
+    assert answer(lenient, EICAR, f"{flag}@example.net").startswith("554 5.7.1 Virus found: ")
+    # Some of them have a score.
+    assert not answer(lenient, b"hello world", f"{flag}@example.net").startswith("451 ")
 
 
 def test_mail_accepted_before_its_scan_is_scanned_all_the_same(lenient: Pod) -> None:

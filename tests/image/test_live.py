@@ -209,6 +209,16 @@ def test_raw_text_is_tried_beside_what_serves(serving: Serving, changes: dict[st
     assert not (pod.directory / "rspamd/memory/live" / MULTIMAP).exists()
 
 
+def test_what_is_no_longer_asked_for_is_forgotten_and_can_be_tried_again(serving: Serving) -> None:
+    pod, _ = serving
+    before = reject_from("15")
+    for _ in range(2):
+        write_candidate(pod.candidate, before, tried={**before, **ACCEPT_ALL})
+        wait_until(lambda: pod.state().get("trial") is not None, 60, "the verdict")
+        write_candidate(pod.candidate, before)
+        wait_until(lambda: pod.state().get("trial") is None, 10, "that it is forgotten")
+
+
 def test_a_trial_leaves_no_process_and_no_file_behind(serving: Serving) -> None:
     pod, container = serving
     before = reject_from("15")

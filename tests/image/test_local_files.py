@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from mailfilter_operator.raw_text import refuse_path
 
 FEWEST = {"settable": 140, "refused": 30, "maps": 15}
 """What is looked at is at least this: a search that finds nothing finds nothing wrong."""
+LEAST_SECTIONS = 20
+"""Of rspamd's whole configuration."""
 
 FIRST_MARK = 700_000
 CONTENTS = {
@@ -25,8 +28,8 @@ CONTENTS = {
 }
 """Sections that take no other option than their own; the last two are turned into others."""
 
-APART = ("statistic.conf", "override.d/emails.conf", "override.d/surbl.conf")
-"""rspamd takes the first or classifier-bayes.conf; the others replace the rules of the same file in local.d."""
+APART = ("override.d/emails.conf", "override.d/surbl.conf")
+"""They replace the rules of the same file in local.d."""
 
 
 @functools.cache
@@ -69,8 +72,11 @@ def test_every_map_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["most", "others"])
-def test_every_file_that_can_be_set_is_read(tmp_path: Path, apart: bool) -> None:
-    """Each holds a number of its own, which the configuration that rspamd has read then shows."""
+def test_every_file_that_can_be_set_is_read_and_none_reaches_another_section(tmp_path: Path, apart: bool) -> None:
+    """Each holds a number of its own, which the configuration that rspamd has read then shows.
+
+    What it holds never stands outside of all sections: such a file could set any of them, those of the operator too.
+    """
     paths = [path for path in find_settable() if path.endswith(APART) is apart]
     marks = {path: FIRST_MARK + index for index, path in enumerate(paths)}
     contents = {
@@ -79,5 +85,8 @@ def test_every_file_that_can_be_set_is_read(tmp_path: Path, apart: bool) -> None
     }
     write(configuration({"config": {"files": contents}}), tmp_path)
     shown = dump(tmp_path)
+    sections = json.loads(shown)
 
     assert [path for path, mark in marks.items() if str(mark) not in shown] == []
+    assert len(sections) > LEAST_SECTIONS
+    assert [path for path, text in contents.items() if text.split()[0] in sections] == []

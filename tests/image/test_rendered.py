@@ -14,7 +14,7 @@ from tests.unit import samples
 from mailfilter_operator.api import parse
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.slots import KeyRequest
-from mailfilter_operator.keygen import generate_key
+from mailfilter_operator.keygen import make_key as generate_key
 from mailfilter_operator.references import References
 from mailfilter_operator.render import Configuration
 from mailfilter_operator.validate import validate
@@ -67,7 +67,7 @@ def start(pod: Pod, spec: dict[str, Any]) -> Pod:
 @functools.cache
 def make_key(domain: str) -> DkimKey:
     """Return a key of a domain, the same for all tests."""
-    return generate_key(KeyRequest(domain, "r0", 2048, None), NOW)
+    return generate_key(KeyRequest(domain, "r0", "RSA", 2048, at_once=True), NOW)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from tests.image.conftest import files, serve_databases, wait_ready
 from tests.image.messages import CLEAN, GTUBE, INFECTED, message
+from tests.image.milter import Verdict
 from tests.image.pod import Pod, wait_until, write_candidate
+from tests.image.rootfs import rootfs
 
 # Short enough for tests: a hanging clamd counts as failed after 2 * 2 seconds.
 QUICK = {"override.d/antivirus.conf": files()["override.d/antivirus.conf"].replace("12.0", "2.0")}
-NO_GUARD = {"override.d/mailfilter.conf": "require_scan = false;\n"}
+GUARD = "-- Of the last kind that runs"
+"""Where the rule against unscanned mail begins in mailfilter.lua; nothing comes after it."""
 ANSWERS = {
     "error": "INSTREAM size limit exceeded. ERROR",
     "nothing": "",
@@ -174,20 +177,36 @@ def serve_with_fake_clamd(pod: Pod, changes: dict[str, str], extra: dict[Path, s
 
 def answered_by(pod: Pod, answer: str) -> str:
     """The reply to a clean message when clamd gives this answer."""
+    return judged_by(pod, answer, CLEAN).reply
+
+
+def judged_by(pod: Pod, answer: str, mail: bytes, *arguments: str) -> Verdict:
+    """The verdict on a message when clamd gives this answer; arguments as of Pod.scan."""
     path = pod.sockets / "clamd.sock"
     path.unlink(missing_ok=True)
     fake = pod.start_outside("clamd", sys.executable, "-m", "tests.image.fake_clamd", str(path), answer)
     # It shows the socket before it listens; only the mode comes after that.
     wait_until(lambda: path.exists() and path.stat().st_mode & 0o777 == 0o666, 5, "the socket")
-    reply = pod.scan(CLEAN).reply
+    verdict = pod.scan(mail, *arguments)
     fake.kill()
-    return reply
+    return verdict
 
 
-@pytest.fixture(scope="module", params=[{}, NO_GUARD], ids=["with guard", "without guard"])
-def patched(make_pod: Callable[[], Pod], request: pytest.FixtureRequest) -> Pod:
+@pytest.fixture(scope="session")
+def without_guard(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str]:
+    """Provide mailfilter.lua without the rule against unscanned mail, and where it belongs."""
+    inside = "/usr/share/rspamd/plugins/mailfilter.lua"
+    before, found, _ = (rootfs() / inside[1:]).read_text().partition(GUARD)
+    assert found
+    unguarded = tmp_path_factory.mktemp("unguarded") / "mailfilter.lua"
+    unguarded.write_text(before)
+    return {unguarded: inside}
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["with guard", "without guard"])
+def patched(make_pod: Callable[[], Pod], request: pytest.FixtureRequest, without_guard: dict[Path, str]) -> Pod:
     """Provide rspamd as the image has it, with and without the rule against unscanned mail."""
-    return serve_with_fake_clamd(make_pod(), request.param)
+    return serve_with_fake_clamd(make_pod(), {}, {} if request.param else without_guard)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -203,14 +222,21 @@ def test_finding_is_refused(patched: Pod) -> None:
     assert answered_by(patched, "stream: Some.Virus FOUND") == "554 5.7.1 Virus found: Some.Virus"
 
 
-@pytest.mark.parametrize(("changes", "reply"), [(NO_GUARD, "accept"), ({}, "451 4.7.1 Virus scan failed")])
+@pytest.mark.parametrize(("guarded", "reply"), [(False, "accept"), (True, "451 4.7.1 Virus scan failed")])
 def test_upstream_lets_mail_through_on_an_error(
-    pod: Pod, unpatched_clamav_lua: Path, changes: dict[str, str], reply: str
+    pod: Pod, unpatched_clamav_lua: Path, without_guard: dict[Path, str], guarded: bool, reply: str
 ) -> None:
     # Why the patch is there, and that the guard alone closes the hole too. When this fails without the guard, upstream
     # has closed the hole and the patch can be smaller.
     there = {unpatched_clamav_lua: "/usr/share/rspamd/lualib/lua_scanners/clamav.lua"}
-    assert answered_by(serve_with_fake_clamd(pod, changes, there), ANSWERS["error"]).startswith(reply)
+    there.update({} if guarded else without_guard)
+    assert answered_by(serve_with_fake_clamd(pod, {}, there), ANSWERS["error"]).startswith(reply)
+
+
+def test_nothing_in_its_section_switches_the_guard_off(pod: Pod, unpatched_clamav_lua: Path) -> None:
+    there = {unpatched_clamav_lua: "/usr/share/rspamd/lualib/lua_scanners/clamav.lua"}
+    serve_with_fake_clamd(pod, {"override.d/mailfilter.conf": "require_scan = false;\n"}, there)
+    assert answered_by(pod, ANSWERS["error"]).startswith("451 4.7.1 Virus scan failed")
 
 
 def test_mail_that_the_antivirus_rule_skipped_is_not_accepted(pod: Pod) -> None:

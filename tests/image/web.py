@@ -31,7 +31,7 @@ def main(address: str, port: str, path: str, password: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection(address, int(port), timeout=30)
     connection.request("POST" if body else "GET", path, body or None, {"Password": password} if password else {})
     answer = connection.getresponse()
-    return answer.status, answer.read().decode()
+    return answer.status, answer.read().decode(errors="replace")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ class Verdict:
     selector: str
     reason: str = ""
 
+    @property
+    def record(self) -> str:
+        """Name of the record that holds the key."""
+        return f"{self.selector}._domainkey.{self.domain}"
+
 
 def verify(message: bytes) -> Verdict:
     """Verify the topmost DKIM signature of *message*; a missing or broken one gives the reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.shell.raw_texts import raw
 from tests.shell.world import World, draw_keys
 from tests.unit import samples
 
@@ -28,5 +29,17 @@ def running(world: World) -> World:
     world.apply()
     world.look()
     world.roll_out()
+    world.settle()
+    return world
+
+
+@pytest.fixture
+def proven(world: World) -> World:
+    """Provide a filter that serves raw text which a pod has proven."""
+    world.apply(**raw("good"))
     world.look()
+    world.roll_out()
+    world.look()
+    world.look()
+    assert world.written() == []
     return world

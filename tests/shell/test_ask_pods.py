@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from typing_extensions import override
 
-from mailfilter_operator import names
+from mailfilter_operator import ask_pods, names
 from mailfilter_operator.ask_pods import AskPods, make_asker
 from mailfilter_operator.pod_reports import PodReport
 
@@ -98,6 +100,55 @@ def test_a_pod_where_nobody_listens_has_no_report(pods: Pods, asking: Callable[[
 def test_a_pod_that_accepts_and_says_nothing_has_no_report(asking: Callable[[int], AskPods]) -> None:
     with socket.create_server(("127.0.0.5", 0)) as silent:
         assert asking(silent.getsockname()[1])(["127.0.0.5"]) == {}
+
+
+@pytest.fixture
+def dripping() -> Iterator[int]:
+    """Provide the port of a pod that sends a byte of a header line now and then, and never comes to an end."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.5", 0)) as server:
+
+        def drip() -> None:
+            while not ended.is_set():
+                connection, _ = server.accept()
+                threading.Thread(target=drip_into, args=[connection], daemon=True).start()
+
+        def drip_into(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\nX-Padding: ")
+                while not ended.wait(0.05):
+                    connection.sendall(b"x")
+
+        threading.Thread(target=drip, daemon=True).start()
+        yield server.getsockname()[1]
+        ended.set()
+
+
+def test_a_pod_that_never_comes_to_an_end_is_left_after_a_while(
+    asking: Callable[[int], AskPods], dripping: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask_pods, "ANSWER_SECONDS", 0.3)
+    begun = time.monotonic()
+
+    assert asking(dripping)(["127.0.0.5"]) == {}
+    assert time.monotonic() - begun < 2
+
+
+def test_a_filter_does_not_wait_for_threads_that_another_filters_pods_hold(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods.start("127.0.0.2")
+    monkeypatch.setattr(ask_pods, "PATIENCE_SECONDS", 0.3)
+    held = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(held.wait)
+        try:
+            assert make_asker(threads, pods.port)(["127.0.0.2"]) == {}
+        finally:
+            held.set()
+    with ThreadPoolExecutor(1) as threads:
+        assert make_asker(threads, pods.port)(["127.0.0.2"]) == {"127.0.0.2": PodReport(HASH)}
+    assert len(pods.asked) == 1
 
 
 def test_the_environments_proxies_are_not_asked(

@@ -24,7 +24,8 @@ def files(world: World) -> list[str]:
 
 
 def signing_domains(world: World) -> list[str]:
-    return [domain["name"] for domain in world.status()["domains"]]
+    domains = world.status()["domains"]
+    return [domain["name"] for domain in domains if any(key["state"] == "Active" for key in domain["keys"])]
 
 
 def test_deleted_key_secret_is_restored_from_the_keyring(running: World) -> None:
@@ -84,7 +85,6 @@ def test_removed_domain_keeps_its_secret_and_leaves_the_keyring(world: World) ->
     assert len(all_files) == 2
     assert len(files(world)) == 1
     assert signing_domains(world) == ["example.com"]
-    assert all(line.split()[0].endswith("._domainkey.example.com.") for line in records(world))
     index = json.loads(world.object("Secret", "mx-keyring")["metadata"]["annotations"][names.ANNOTATION_KEYS])
     assert sorted(index) == ["example.com/r0", "example.org/r0"]
 
@@ -97,14 +97,14 @@ def test_domain_that_comes_back_signs_with_the_key_it_had(world: World) -> None:
         world.apply(domains=domains)
         world.look()
 
-    assert world.content("Secret")["Secret/mx-keyring"] == keyring
+    assert world.content("Secret")["Secret/mx-keyring"]["data"] == keyring["data"]
     assert records(world) == lines
-    assert world.events() == ["KeyCreated", "KeyCreated"]
+    assert world.events() == ["KeyCreated", "KeyCreated", "KeyActivated"]
 
 
-def test_size_and_selector_of_the_spec_do_not_replace_a_key(running: World) -> None:
+def test_selector_of_the_spec_does_not_replace_a_key(running: World) -> None:
     keys, lines = running.key_secrets(), records(running)
-    running.apply(domains=[{"name": "example.com", "dkim": {"selector": "other", "keyBits": 4096}}])
+    running.apply(domains=[{"name": "example.com", "dkim": {"selector": "other"}}])
 
     assert running.written() == [("apply_status", "MailFilter/mx")]
     assert (running.key_secrets(), records(running)) == (keys, lines)
@@ -127,17 +127,17 @@ def test_key_secret_that_was_damaged_is_left_alone_and_said(running: World) -> N
 
     assert running.content("Secret", "ConfigMap", "Deployment") == before
     assert running.condition("Stalled")[:2] == ("True", "Conflict")
-    assert f"Secret {COM} exists and holds no usable RSA private key" in running.condition("Stalled")[2]
+    assert f"Secret {COM} exists and holds no usable private key" in running.condition("Stalled")[2]
 
 
-def test_key_secret_is_never_written_again(world: World) -> None:
+def test_data_of_a_key_secret_is_never_written_again(world: World) -> None:
     world.apply(domains=BOTH)
     changes: list[dict[str, Any]] = [{}, {"actions": {"reject": 12}}, {"domains": ONE}, {"domains": []}, {}]
     for change in changes:
         world.apply(**{"domains": BOTH, **change})
         world.look()
 
-    of_keys = [write for write in world.cluster.writes if "-dkim-" in write[1]]
+    of_keys = [write for write in world.cluster.writes if "-dkim-" in write[1] and write[0] != "patch"]
     assert of_keys == [("create", f"Secret/{COM}"), ("create", f"Secret/{ORG}")]
 
 

@@ -20,6 +20,7 @@ OBJECTS += [
     "ConfigMap/mx-files",
     "ConfigMap/mx-candidate",
     "Secret/mx-credentials",
+    "Secret/mx-freshclam",
     "Secret/mx-keyring",
 ]
 OBJECTS += ["Service/mx", "Service/mx-controller", "PodDisruptionBudget/mx", "Deployment/mx"]
@@ -45,10 +46,13 @@ def test_filter_becomes_ready_when_its_pod_is(running: World) -> None:
 
 
 @pytest.mark.parametrize("domains", [0, 1, 3])
-def test_second_pass_writes_nothing(world: World, domains: int) -> None:
+def test_pass_after_the_answers_of_name_servers_writes_status_and_the_next_nothing(world: World, domains: int) -> None:
     world.apply(domains=[{"name": f"d{number}.test"} for number in range(domains)])
     world.look()
+    start = len(world.cluster.writes)
+    world.settle()
 
+    assert set(world.cluster.writes[start:]) <= {("apply_status", "MailFilter/mx")}
     assert world.written() == []
 
 
@@ -213,6 +217,7 @@ def test_mailfilter_that_was_deleted_and_made_anew_keeps_its_keys_and_records(ru
     running.look()
 
     assert running.key_secrets() == keys
+    running.settle()
     assert running.status()["dnsRecords"] == records
     owners = [found["metadata"]["ownerReferences"] for found in running.content("ConfigMap", "Service").values()]
     assert {owner["uid"] for owned in owners for owner in owned} == {"uid-of-another"}

@@ -19,6 +19,22 @@ def test_image_alone_is_enough() -> None:
     assert settings.identity
 
 
+def test_shared_signatures_are_in_the_operators_namespace_unless_it_is_said_otherwise() -> None:
+    elsewhere = {**IMAGE, "POD_NAMESPACE": "other"}
+
+    assert read_settings(elsewhere).signatures_url == "http://mailfilter-signatures.other.svc:8080"
+    url = {"MAILFILTER_SIGNATURES_URL": "https://signatures.example.com/clamav/"}
+    assert read_settings({**elsewhere, **url}).signatures_url == "https://signatures.example.com/clamav"
+
+
+@pytest.mark.parametrize(
+    "url", ["signatures.example.com", "http://a b", "http://a\nOnUpdateExecute id", "ftp://a", "http://u:p@a"]
+)
+def test_an_address_of_signatures_that_freshclam_would_misread_is_refused(url: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"^MAILFILTER_SIGNATURES_URL: .* is not an address; write one like http://"):
+        read_settings({**IMAGE, "MAILFILTER_SIGNATURES_URL": url})
+
+
 def test_pod_says_who_and_where_it_is() -> None:
     settings = read_settings({**IMAGE, "POD_NAMESPACE": "other", "POD_NAME": "operator-x"})
 

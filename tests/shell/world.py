@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.shell.dns import NameServers
 from tests.shell.memory_cluster import MemoryCluster
 from tests.unit import samples
+from typing_extensions import override
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
+from mailfilter_operator.dkim.key_secrets import parse_key_secret
+from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.dkim.published import Look
+from mailfilter_operator.dkim.records import build_record_values
+from mailfilter_operator.inquiries import Inquiries
 from mailfilter_operator.pod_reports import PodReport, Verdict
 from mailfilter_operator.reconcile import Operator, reconcile
+from mailfilter_operator.signing import ProbeMail, ProbeResult
+from mailfilter_operator.times import add_seconds
 
+SIGNATURES_URL = "http://mailfilter-signatures.mailfilter-system.svc:8080"
 RESYNC_SECONDS = 600.0
+
+
+class AtOnce(Executor):
+    """Threads that are done before anybody looks."""
+
+    @override
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments, **named))
+        return done
 
 
 @dataclass
@@ -27,6 +47,7 @@ class World:
     """MailFilters of the namespace `mail`; `cluster` is what survives when the operator does not."""
 
     cluster: MemoryCluster = field(default_factory=MemoryCluster)
+    image: str = samples.IMAGE
     now: str = samples.NOW
     now_ms: int = 1_795_704_000_000
     says: dict[str, PodReport | None] = field(default_factory=dict)
@@ -34,6 +55,12 @@ class World:
     """Pods have had the time to try what they were asked to."""
     found: str | None = None
     """What they find wrong then."""
+    dns: NameServers = field(default_factory=NameServers)
+    publishing: bool = True
+    probed: list[str] = field(default_factory=list)
+    inquiries: Inquiries = field(default_factory=lambda: Inquiries(AtOnce(), lambda _: None))
+    silences: dict[tuple[str, str], MutableMapping[str, int]] = field(default_factory=dict)
+    """What an operator keeps in memory; cleared, it is another one."""
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def apply(self, name: str = "mx", **spec: Any) -> None:
@@ -45,9 +72,56 @@ class World:
     def look(self, name: str = "mx") -> float | None:
         """One pass of an operator that has just been started."""
         operator = Operator(
-            self.cluster, self.ask, lambda: self.now, lambda: self.now_ms, self.threads, samples.IMAGE, RESYNC_SECONDS
+            self.cluster,
+            self.ask,
+            lambda: self.now,
+            lambda: self.now_ms,
+            self.threads,
+            self.ask_dns,
+            self.probe,
+            self.inquiries,
+            self.image,
+            SIGNATURES_URL,
+            RESYNC_SECONDS,
+            self.silences,
         )
         return reconcile(operator, "mail", name)
+
+    def ask_dns(self, names: Sequence[str], _: Sequence[str]) -> Mapping[str, Look]:
+        """What name servers say; people have done what status tells, if they are `publishing`."""
+        if self.publishing:
+            self.publish()
+        return self.dns.look(names, self.now)
+
+    def settle(self, name: str = "mx") -> None:
+        """Passes until nothing is left to write: what was asked for has been answered."""
+        for _ in range(30):
+            if not self.written(name):
+                return
+        raise AssertionError("there is no end of it")
+
+    def restart(self) -> None:
+        """What the operator kept in memory is gone."""
+        self.inquiries = Inquiries(AtOnce(), lambda _: None)
+
+    def probe(self, ip: str, mails: Sequence[ProbeMail]) -> tuple[ProbeResult, ...]:
+        """How a pod signs."""
+        self.probed.append(ip)
+        return tuple(ProbeResult(mail.sender, "accept", tuple(mail.records), {}) for mail in mails)
+
+    def publish(self) -> None:
+        """What people do: put the records of all keys that are not retired into DNS."""
+        self.dns.records |= build_record_values(key for key in self.keys() if key.state != "Retired")
+
+    def keys(self) -> list[DkimKey]:
+        """All keys, as their Secrets say."""
+        found = self.cluster.objects.items()
+        secrets = [(name, secret) for (kind, _, name), secret in found if kind == "Secret" and "-dkim-" in name]
+        return [parse_key_secret(name.split("-dkim-")[0], name[-2:], secret) for name, secret in secrets]
+
+    def pass_time(self, seconds: float) -> None:
+        """The clock goes on."""
+        self.now = add_seconds(self.now, seconds)
 
     def ask(self, ips: Iterable[str]) -> dict[str, PodReport]:
         """What pods say: `says` by IP; a pod of which nothing is said there does what its annotations ask for."""
@@ -95,7 +169,14 @@ class World:
         """The kubelet's pod of a filter; its IP."""
         ip = f"10.244.0.{number}"
         before = self.cluster.objects.get(("Pod", "mail", f"{name}-{number}"), {})
-        meta = {**before.get("metadata", {}), "name": f"{name}-{number}", "namespace": "mail"}
+        annotations = self.object("Deployment", name)["spec"]["template"]["metadata"]["annotations"]
+        meta = {
+            "annotations": annotations,
+            **before.get("metadata", {}),
+            "name": f"{name}-{number}",
+            "namespace": "mail",
+        }
+        meta["ownerReferences"] = [samples.REPLICA_SET]
         conditions = [{"type": "Ready", "status": str(ready)}]
         self.cluster.put(
             {

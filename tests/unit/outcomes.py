@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mailfilter_operator.conditions import Condition
 from mailfilter_operator.delivery import Pod
 from mailfilter_operator.pod_reports import PodReport
-from mailfilter_operator.status import Condition, Outcome, compute_conditions
+from mailfilter_operator.status import Outcome, compute_conditions
 
 HASH = "wanted"
 

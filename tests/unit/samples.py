@@ -18,6 +18,9 @@ from mailfilter_operator import names
 from mailfilter_operator.api import MailFilter, parse
 from mailfilter_operator.credentials import Secrets, compute_password_hash
 from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.dkim.record_schedule import UNKNOWN
+from mailfilter_operator.dkim.records import build_dkim_record
+from mailfilter_operator.domain_status import DomainReport, RecordReport
 from mailfilter_operator.plan import Plan
 from mailfilter_operator.raw_text import read_raw_text
 from mailfilter_operator.references import References
@@ -32,6 +35,9 @@ UID = "8f1a4f0e-6c1b-4c55-9d0a-2f0c7f6f1a10"
 SALT = "5a" * 32
 PASSWORD = "correct horse"  # noqa: S105 - of tests
 SECRETS = Secrets(SALT, compute_password_hash("the samples", PASSWORD, SALT))
+REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "mx-5d9", "uid": "uid-of-rs", "controller": True}
+"""Owner of a filter pod."""
+
 _EXPONENT = 65537
 _SMALL_PRIMES = math.prod(n for n in range(3, 1000, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2)))
 
@@ -44,7 +50,11 @@ def body(name: str = "mx", uid: str = UID, **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": "mail", "uid": uid, "generation": 1},
         "spec": {
             "domains": [{"name": "example.com"}],
-            "antivirus": {"signatures": {"source": "CustomOnly", "customURLs": ["http://sigs.test/own.ndb"]}},
+            "dkim": {"activation": "AtOnce"},
+            "antivirus": {
+                "onUnofficial": "Reject",
+                "signatures": {"source": "CustomOnly", "customURLs": ["http://sigs.test/own.ndb"]},
+            },
             **spec,
         },
     }
@@ -98,7 +108,13 @@ def pem_of(key: rsa.RSAPrivateKey) -> bytes:
 def dkim_key(domain: str = "example.com", *, seed: str = "", bits: int = 1024, selector: str = "mf1") -> DkimKey:
     """An Active key of *domain*."""
     pem = private_pem(seed or domain, bits)
-    return DkimKey(domain, names.FIRST_RSA_SLOT, selector, "RSA", bits, "Active", NOW, NOW, pem)
+    return DkimKey(domain, "r0", selector, "RSA", bits, "Active", NOW, NOW, pem)
+
+
+def domain_report(*keys: DkimKey) -> DomainReport:
+    """Keys with their records, of which DNS has not been asked."""
+    records = (RecordReport(build_dkim_record(key), key.state, UNKNOWN) for key in keys)
+    return DomainReport(keys, tuple(records))
 
 
 def _find_prime(seed: str, bits: int) -> int:

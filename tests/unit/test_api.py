@@ -36,7 +36,7 @@ def test_every_level_is_read() -> None:
         with_spec(
             paused=True,
             domains=[{"name": "example.com", "dkim": {"selector": "mail", "keyBits": 4096}}, {"name": "example.org"}],
-            dkim={"keyBits": 3072, "sign": {"networks": ["192.0.2.0/24"], "usernames": "Any"}},
+            dkim={"activation": "AtOnce", "keyBits": 3072, "sign": {"networks": ["192.0.2.0/24"], "usernames": "Any"}},
             metrics={"groups": [{"name": "own", "maxScore": "7.5", "symbols": [{"name": "A", "score": -1}]}]},
             pod={"resources": {"clamd": {"limits": {"memory": "3Gi"}}}},
         )
@@ -44,10 +44,12 @@ def test_every_level_is_read() -> None:
 
     assert spec.paused
     assert spec.domains == (
-        api.Domain("example.com", api.DomainDkim("mail", 4096)),
-        api.Domain("example.org", api.DomainDkim(None, None)),
+        api.Domain("example.com", api.DomainDkim("mail", key_bits=4096)),
+        api.Domain("example.org", api.DomainDkim()),
     )
-    assert spec.dkim == api.Dkim(3072, "AtOnce", api.Sign(networks=("192.0.2.0/24",), usernames="Any"))
+    assert spec.dkim == api.Dkim(
+        key_bits=3072, activation="AtOnce", sign=api.Sign(networks=("192.0.2.0/24",), usernames="Any")
+    )
     assert spec.metrics.groups == (api.Group("own", Decimal("7.5"), (api.Symbol("A", Decimal(-1)),)),)
     assert spec.pod.resources.clamd.limits == api.ResourceList(memory="3Gi")
 
@@ -74,9 +76,9 @@ def test_quantity_may_be_a_bare_integer() -> None:
     [
         ({"size": 2}, "spec.size: is not a field of this release; remove it"),
         ({"image": {"name": "x"}}, "spec.image.name: is not a field"),
-        ({"domains": [{"name": "a.test", "spf": {}}]}, "spec.domains[0].spf: is not a field"),
-        ({"antivirus": None}, "spec.antivirus: is missing; set it"),
-        ({"antivirus": {}}, "spec.antivirus.signatures: is missing"),
+        ({"domains": [{"name": "a.test", "dane": {}}]}, "spec.domains[0].dane: is not a field"),
+        ({"antivirus": {"signatures": {"source": "Cluster"}}}, "signatures.source: is 'Cluster'; use one of Shared"),
+        ({"antivirus": {"signatures": {"proxySecretRef": {}}}}, "signatures.proxySecretRef.name: is missing; set it"),
         ({"domains": [{"name": "a.test"}, {}]}, "spec.domains[1].name: is missing"),
         ({"image": "x"}, "spec.image: must be an object"),
         ({"domains": 7}, "spec.domains: must be a list"),
@@ -106,9 +108,12 @@ def test_what_an_older_schema_let_in_is_refused(spec: dict[str, Any], message: s
     assert refused.value.message.startswith(f"{refused.value.field}: ")
 
 
-def test_spec_that_is_missing_altogether_is_refused() -> None:
-    with pytest.raises(InvalidSpec, match=r"spec\.antivirus: is missing"):
-        api.parse({**samples.body(), "spec": None})
+@pytest.mark.parametrize("spec", [None, {}, {"antivirus": None}, {"antivirus": {}}])
+def test_an_empty_spec_is_a_filter_with_the_shared_signatures(spec: dict[str, Any] | None) -> None:
+    parsed = api.parse({**samples.body(), "spec": spec}).spec
+
+    assert parsed == api.Spec()
+    assert parsed.antivirus.signatures.source == "Shared"
 
 
 @pytest.mark.parametrize(

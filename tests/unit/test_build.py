@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,13 +18,15 @@ from mailfilter_operator.build.secrets import build_password_secret
 from mailfilter_operator.observed import Observed
 from mailfilter_operator.plan import Plan
 from mailfilter_operator.quantities import parse_quantity
+from mailfilter_operator.raw_text import LIMIT, RawText
+from mailfilter_operator.render import render
 from mailfilter_operator.validate import ValidMailFilter
 
 KEYS = (samples.dkim_key("example.com"),)
 
 
 def objects(valid: ValidMailFilter) -> tuple[dict[str, Any], ...]:
-    return build(valid, samples.plan(valid, KEYS), KEYS, None)
+    return build(valid, samples.plan(valid, KEYS), KEYS)
 
 
 def pod_of(valid: ValidMailFilter) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def test_what_a_pod_needs_comes_before_the_pod() -> None:
     assert kinds == [
         "ServiceAccount",
         *["ConfigMap"] * 6,
-        *["Secret"] * 2,
+        *["Secret"] * 3,
         *["Service"] * 2,
         "PodDisruptionBudget",
         "Deployment",
@@ -65,8 +69,8 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
     for manifest in OBJECTS:
         meta = manifest["metadata"]
         (owner,) = meta["ownerReferences"]
-        secrets = {names.keyring("mx"): "keyring", names.credentials("mx"): "credentials"}
-        component = secrets[meta["name"]] if manifest["kind"] == "Secret" else "filter"
+        secrets = {names.keyring("mx"): "keyring"}
+        component = secrets.get(meta["name"], "credentials") if manifest["kind"] == "Secret" else "filter"
 
         assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
             "MailFilter",
@@ -81,10 +85,21 @@ def test_every_object_belongs_to_the_mailfilter() -> None:
 
 def test_every_file_of_the_manifest_is_in_the_volume_under_its_key() -> None:
     configuration = samples.render(VALID, KEYS)
-    data = {key: text for manifest in OBJECTS for key, text in manifest.get("data", {}).items()}
+    sources = [item.get("data", {}) for item in OBJECTS if item["metadata"]["name"] != names.freshclam_secret("mx")]
+    data = {key: text for source in sources for key, text in source.items()}
 
     assert {line.split("  ")[1] for line in configuration.manifest.splitlines()} | {"manifest", "salt"} == set(data)
-    assert sum(len(manifest.get("data", {})) for manifest in OBJECTS) == len(data), "no two sources have one key"
+    assert sum(map(len, sources)) == len(data), "no two sources have one key"
+
+
+def test_what_is_for_freshclam_alone_is_in_its_own_secret() -> None:
+    way_out = {"freshclam/proxy.conf": "HTTPProxyPassword unseen\n"}
+    made = {(item["kind"], item["metadata"]["name"]): item for item in objects(replace(VALID, way_out=way_out))}
+    own = made.pop(("Secret", names.freshclam_secret("mx")))["data"]
+
+    assert set(own) == {"salt", "freshclam_proxy.conf"}
+    assert base64.b64decode(own["freshclam_proxy.conf"]).decode() == way_out["freshclam/proxy.conf"]
+    assert not [key for key, item in made.items() if own["freshclam_proxy.conf"] in str(item) or "unseen" in str(item)]
 
 
 def test_scans_over_http_have_a_port_only_if_asked_for() -> None:
@@ -134,6 +149,15 @@ def test_generated_password_goes_with_the_mailfilter() -> None:
         {"config": {"files": {"local.d/multimap.conf": "x"}}},
         {"lists": {"deny": {"domains": ["example.net"]}}},
         {"antivirus": {"signatures": {"source": "Official"}}},
+        {
+            "antivirus": {
+                "signatures": {"source": "Official"},
+                "onVirus": "Discard",
+                "onUnofficial": "Quarantine",
+                "onFailure": "Accept",
+                "alerts": {"limitsExceeded": "Reject"},
+            }
+        },
     ],
     ids=str,
 )
@@ -143,6 +167,19 @@ def test_a_change_of_configuration_needs_no_other_pod(changed: dict[str, Any]) -
     )
 
     assert after == before
+
+
+def test_what_clamd_looks_for_needs_other_pods() -> None:
+    """It reads its configuration once."""
+
+    def template(**alerts: str) -> dict[str, Any]:
+        made = objects(samples.valid(antivirus={"signatures": {"source": "Official"}, "alerts": alerts}))
+        return dict(made[-1]["spec"]["template"])
+
+    looking = [template(), template(encrypted="Reject"), template(macros="Reject")]
+    assert len({str(made) for made in looking}) == len(looking)
+    assert template(encrypted="Reject") == template(encrypted="AddHeader")
+    assert template(limitsExceeded="Accept", encrypted="Accept") == template()
 
 
 def test_another_set_of_ports_or_sizes_needs_other_pods() -> None:
@@ -178,15 +215,29 @@ def test_what_is_tried_lies_beside_what_serves_and_only_as_far_as_it_differs() -
     tried = samples.valid(config={"files": {"local.d/a.conf": "new", "local.d/b.conf": "same"}})
     candidate = samples.render(tried, KEYS)
     plan = Plan(samples.render(serving, KEYS), candidate=candidate)
-    made = {manifest["metadata"]["name"]: manifest.get("data") for manifest in build(serving, plan, KEYS, None)}
+    made = {manifest["metadata"]["name"]: manifest.get("data") for manifest in build(serving, plan, KEYS)}
 
     assert made["mx-candidate"] == {"candidate.manifest": candidate.manifest, "candidate.local.d_a.conf": "new"}
     assert made["mx-files"] == {"local.d_a.conf": "old", "local.d_b.conf": "same"}
 
 
+def test_the_longest_text_fits_beside_the_one_that_serves() -> None:
+    """A Secret holds 1 MiB."""
+    serving, tried = (render(VALID, KEYS, samples.SECRETS, RawText({}, {"maps/a": text * LIMIT})) for text in "ab")
+    (made,) = [
+        item
+        for item in build(VALID, Plan(serving, candidate=tried), KEYS)
+        if item["metadata"]["name"] == "mx-credentials"
+    ]
+
+    assert sum(len(base64.b64decode(text)) for text in made["data"].values()) < 1024 * 1024
+
+
 def test_raw_text_that_no_pod_has_proven_says_so() -> None:
     configuration = samples.render(VALID, KEYS)
-    made = {item["metadata"]["name"]: item.get("data") for item in build(VALID, Plan(configuration, True), KEYS, None)}
+    made = {
+        item["metadata"]["name"]: item.get("data") for item in build(VALID, Plan(configuration, unproven=True), KEYS)
+    }
 
     assert made["mx-files"] == {names.UNPROVEN_KEY: configuration.hash}
 
@@ -203,7 +254,25 @@ def test_only_rspamd_sees_the_keys() -> None:
         if with_keys & {mount["name"] for mount in container["volumeMounts"]}
     }
 
-    assert (with_keys, seen_by) == ({"candidate"}, {"rspamd"})
+    assert (with_keys, seen_by) == ({"candidate", "candidate-freshclam"}, {"rspamd", "freshclam"})
+
+
+def test_freshclam_sees_of_secrets_only_its_own_and_nobody_else_does() -> None:
+    volumes = {volume["name"]: volume["projected"]["sources"] for volume in POD["volumes"] if "projected" in volume}
+    secrets = {
+        name: {source["secret"]["name"] for source in sources if "secret" in source}
+        for name, sources in volumes.items()
+    }
+
+    assert secrets == {
+        "candidate": {names.credentials("mx"), names.keyring("mx")},
+        "candidate-clamav": set(),
+        "candidate-freshclam": {names.freshclam_secret("mx")},
+    }
+    mounted = {
+        name for name, item in CONTAINERS.items() if "candidate-freshclam" in {m["name"] for m in item["volumeMounts"]}
+    }
+    assert mounted == {"freshclam"}
 
 
 def test_mounts_and_volumes_fit_each_other() -> None:

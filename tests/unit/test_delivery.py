@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit import samples
 
 from mailfilter_operator import names
 from mailfilter_operator.delivery import (
     LONGEST_REMINDER_MS,
+    PATIENT_LOOKS,
     Pod,
     Wish,
     choose_trial_pod,
@@ -29,14 +31,18 @@ WISH = Wish(NEW)
 
 
 def pod(name: str = "mx-1", told: str = f"1@{NOW}", serves: str | None = OLD, **changes: Any) -> Pod:
-    annotations = {names.ANNOTATION_CONFIG: NEW, names.ANNOTATION_TOLD: told}
+    annotations = {
+        names.ANNOTATION_CONFIG: NEW,
+        names.ANNOTATION_TOLD: told,
+        names.ANNOTATION_IMAGE: samples.IMAGE,
+    }
     report = PodReport(serves) if serves else None
     return replace(Pod(name, "10.244.0.2", True, annotations, {}, report), **changes)
 
 
 def manifest(name: str, ready: str = "True", **status: Any) -> dict[str, Any]:
     conditions = [{"type": "Ready", "status": ready}]
-    meta: dict[str, Any] = {"name": name, "uid": name}
+    meta: dict[str, Any] = {"name": name, "uid": name, "ownerReferences": [samples.REPLICA_SET]}
     return {"metadata": meta, "status": {"phase": "Running", "conditions": conditions, "podIP": "10.0.0.1", **status}}
 
 
@@ -45,6 +51,15 @@ def test_pods_that_end_or_have_ended_are_told_nothing() -> None:
     ending["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
     found = read_pods([manifest("mx-3", phase="Failed"), ending, manifest("mx-1", "False"), manifest("mx-0")])
     assert [(pod.name, pod.ready) for pod in found] == [("mx-0", True), ("mx-1", False)]
+
+
+@pytest.mark.parametrize(
+    "owners", [[], [{**samples.REPLICA_SET, "controller": False}], [{**samples.REPLICA_SET, "kind": "Job"}]]
+)
+def test_a_pod_that_only_wears_the_labels_is_none(owners: list[dict[str, Any]]) -> None:
+    planted = manifest("planted")
+    planted["metadata"]["ownerReferences"] = owners
+    assert read_pods([planted]) == ()
 
 
 def test_a_pod_that_was_told_something_else_is_told_at_once() -> None:
@@ -79,9 +94,13 @@ def test_a_pod_that_does_not_report_is_told_again_ever_more_rarely(told: str, af
     assert found == (f"{again}@{NOW + after_ms}" if again else None)
 
 
+def test_one_missed_answer_is_no_reason_to_tell_a_pod_again() -> None:
+    assert plan_reminders([pod(serves=None, silent_looks=PATIENT_LOOKS - 1)], WISH, NOW + 10**9) == {}
+
+
 @pytest.mark.parametrize("times", [30, 9999])
 def test_even_a_pod_that_never_reports_is_told_again_in_the_end(times: int) -> None:
-    silent = pod(told=f"{times}@{NOW}", serves=None)
+    silent = pod(told=f"{times}@{NOW}", serves=None, silent_looks=PATIENT_LOOKS)
     assert plan_reminders([silent], WISH, NOW + LONGEST_REMINDER_MS - 1) == {}
     assert plan_reminders([silent], WISH, NOW + LONGEST_REMINDER_MS) != {}
 
@@ -132,6 +151,9 @@ def test_reports_are_matched_by_address() -> None:
 def test_raw_text_is_tried_by_a_pod_that_serves_and_always_the_same() -> None:
     chosen = pod("mx-3")
     chosen = replace(chosen, annotations={**chosen.annotations, names.ANNOTATION_CANDIDATE: CANDIDATE})
-    assert choose_trial_pod([pod("mx-1", ready=False), pod("mx-2"), chosen]) == "mx-3"
-    assert choose_trial_pod([pod("mx-1", ready=False), pod("mx-2"), replace(chosen, ready=False)]) == "mx-2"
-    assert choose_trial_pod([pod("mx-1", ready=False)]) is None
+    assert choose_trial_pod([pod("mx-1", ready=False), pod("mx-2"), chosen], samples.IMAGE) == "mx-3"
+    assert (
+        choose_trial_pod([pod("mx-1", ready=False), pod("mx-2"), replace(chosen, ready=False)], samples.IMAGE) == "mx-2"
+    )
+    assert choose_trial_pod([pod("mx-1", ready=False)], samples.IMAGE) is None
+    assert choose_trial_pod([pod("mx-2"), chosen], "localhost/mailfilter:another") is None

@@ -22,7 +22,7 @@ KEYS = (samples.dkim_key("example.com"),)
 VALID = samples.valid(image={"pullSecrets": ["login"]}, pod={"resources": {"rspamd": {"limits": {"cpu": "1.5"}}}})
 DESIRED = {
     (manifest["kind"], manifest["metadata"]["name"]): manifest
-    for manifest in build(VALID, samples.plan(VALID, KEYS), KEYS, None)
+    for manifest in build(VALID, samples.plan(VALID, KEYS), KEYS)
 }
 DEPLOYMENT, SERVICE, MODULES = DESIRED["Deployment", "mx"], DESIRED["Service", "mx"], DESIRED["ConfigMap", "mx-modules"]
 BUDGET = DESIRED["PodDisruptionBudget", "mx"]
@@ -183,7 +183,7 @@ def test_any_number_of_foreign_entries_is_removed_at_once(chosen: set[int]) -> N
 def test_entries_of_a_list_that_shall_be_empty_are_foreign() -> None:
     valid = samples.valid()
     desired = next(
-        manifest for manifest in build(valid, samples.plan(valid, KEYS), KEYS, None) if manifest["kind"] == "Deployment"
+        manifest for manifest in build(valid, samples.plan(valid, KEYS), KEYS) if manifest["kind"] == "Deployment"
     )
     path = ("spec", "template", "spec", "imagePullSecrets")
     live = changed(desired, path, lambda holder, step: insert(holder, step, [{"name": "planted"}]))

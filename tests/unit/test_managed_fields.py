@@ -15,9 +15,7 @@ from mailfilter_operator.drift import build_removals, is_current
 from mailfilter_operator.managed_fields import find_foreign_fields
 
 KEYS = (samples.dkim_key("example.com"),)
-DESIRED = {
-    manifest["kind"]: manifest for manifest in build(samples.valid(), samples.plan(samples.valid(), KEYS), KEYS, None)
-}
+DESIRED = {manifest["kind"]: manifest for manifest in build(samples.valid(), samples.plan(samples.valid(), KEYS), KEYS)}
 DEPLOYMENT, SERVICE = DESIRED["Deployment"], DESIRED["Service"]
 CONTAINER = 'k:{"name":"rspamd"}'
 
@@ -74,7 +72,7 @@ def test_our_own_fields_and_the_status_are_left_alone(entry: dict[str, str]) -> 
 
 def test_a_rollout_that_somebody_restarted_is_left_alone() -> None:
     live = with_entry(DEPLOYMENT, {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:restartedAt": {}}}}}})
-    live["spec"]["template"]["metadata"]["annotations"] = {"restartedAt": "now"}
+    live["spec"]["template"]["metadata"]["annotations"]["restartedAt"] = "now"
 
     assert is_current(DEPLOYMENT, live)
 

@@ -82,7 +82,6 @@ def test_options_become_a_file_that_rspamd_reads_before_the_operators() -> None:
 OWNED = [
     *(f"{directory}/{name}" for directory in ("local.d", "override.d") for name in raw_text.CLOSED),
     *(f"override.d/{name}" for name in raw_text.OWNED_OVERRIDES),
-    "local.d/groups.conf",
     "maps/mailfilter-allow-from",
 ]
 
@@ -151,7 +150,7 @@ def test_as_much_as_fits_is_taken_and_no_more() -> None:
     read(**files(**{"maps/a": half, "maps/b": half}))
     for more in ({"config": {"files": {"maps/a": half, "maps/b": half + "x"}}}, files(a="x" * 900 * 1024)):
         more["config"]["files"] = {f"maps/{path[-1]}": text for path, text in more["config"]["files"].items()}
-        with pytest.raises(InvalidSpec, match=r"^spec\.config: .* bytes, more than the 524288 that fit; shorten them"):
+        with pytest.raises(InvalidSpec, match=r"^spec\.config: .* bytes, more than the 491520 that fit; shorten them"):
             read(**more)
     options = {"proxy": {"options": {"a": "b"}}}
     with pytest.raises(InvalidSpec, match=r"^spec\.config: "):
@@ -232,7 +231,7 @@ def test_what_else_lies_there_is_no_file(key: str) -> None:
 
 TRIAL = f"/run/mailfilter/trials/{64 * 'a'}"
 SYNTAX = f"ucl parser error: error while parsing {TRIAL}/local.d/rbl.conf: line: 2, column: 13 - 'x'"
-PROBE = "the probe 'EICAR' is not refused as a virus: Action: no action;Symbol: OWN (1.00)[hush]"
+PROBE = "the probe 'EICAR' is not treated as a virus: Action: no action;Symbol: OWN (1.00)[hush]"
 
 
 def test_an_error_names_files_as_the_spec_does() -> None:
@@ -245,7 +244,7 @@ def test_an_error_names_files_as_the_spec_does() -> None:
     ("error", "shown"),
     [
         (SYNTAX, "local.d/rbl.conf: line: 2, column: 13 ("),
-        (PROBE, "the probe 'EICAR' is not refused as a virus ("),
+        (PROBE, "the probe 'EICAR' is not treated as a virus ("),
         ("unexpected hush", "rspamd does not accept it ("),
     ],
 )

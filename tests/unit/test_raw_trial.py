@@ -9,6 +9,7 @@ from mailfilter_operator.pod_reports import PodReport, Verdict
 from mailfilter_operator.raw_trial import Choice, Serving, choose_raw_text, find_verdict
 
 CANDIDATE, OTHER = "c" * 64, "d" * 64
+NOW, BEFORE = "e" * 64, "f" * 64
 PASSED, REFUSED = Verdict(CANDIDATE, None), Verdict(CANDIDATE, "EICAR is not refused")
 
 
@@ -17,36 +18,42 @@ def pod(trial: Verdict | None) -> Pod:
 
 
 def choose(wanted: str, serving: Serving[str] | None, verdict: Verdict | None = None) -> Choice[str]:
-    return choose_raw_text(wanted, serving, CANDIDATE, harmless=not wanted, verdict=verdict)
+    return choose_raw_text(wanted, serving, CANDIDATE, nothing="", proof=NOW, verdict=verdict)
 
 
 def test_the_first_raw_text_is_tried_by_the_pods_that_start_with_it() -> None:
-    assert choose("new", None) == Choice("new", unproven=True)
+    assert choose("new", None) == Choice("new")
 
 
 def test_raw_text_that_no_pod_could_start_with_may_be_corrected() -> None:
-    assert choose("corrected", Serving("bad", proven=False)) == Choice("corrected", unproven=True)
+    assert choose("corrected", Serving("bad", proof=None)) == Choice("corrected")
 
 
 def test_what_serves_already_needs_no_trial() -> None:
-    assert choose("good", Serving("good", proven=True)) == Choice("good")
+    assert choose("good", Serving("good", proof=NOW)) == Choice("good", NOW)
+
+
+def test_what_was_proven_with_something_else_serves_on_and_is_known_to_be() -> None:
+    assert choose("good", Serving("good", BEFORE)) == Choice("good", BEFORE)
+    assert choose("new", Serving("good", BEFORE)) == Choice("good", BEFORE, pending=CANDIDATE)
+    assert choose("new", Serving("good", BEFORE), PASSED) == Choice("new", NOW)
 
 
 def test_a_change_waits_for_a_pod_that_tries_it() -> None:
-    assert choose("new", Serving("good", proven=True)) == Choice("good", pending=CANDIDATE)
+    assert choose("new", Serving("good", proof=NOW)) == Choice("good", NOW, pending=CANDIDATE)
 
 
 def test_what_passed_serves() -> None:
-    assert choose("new", Serving("good", proven=True), PASSED) == Choice("new")
+    assert choose("new", Serving("good", proof=NOW), PASSED) == Choice("new", NOW)
 
 
 def test_what_was_refused_does_not_serve_and_the_reason_is_kept() -> None:
-    assert choose("bad", Serving("good", proven=True), REFUSED) == Choice("good", refusal=REFUSED)
+    assert choose("bad", Serving("good", proof=NOW), REFUSED) == Choice("good", NOW, refusal=REFUSED)
 
 
-@pytest.mark.parametrize("proven", [True, False])
-def test_no_raw_text_at_all_needs_no_trial(proven: bool) -> None:
-    assert choose("", Serving("good", proven=proven), REFUSED) == Choice("")
+@pytest.mark.parametrize("proof", [NOW, BEFORE, None])
+def test_no_raw_text_at_all_needs_no_trial(proof: str | None) -> None:
+    assert choose("", Serving("good", proof=proof), REFUSED) == Choice("", NOW)
 
 
 def test_a_verdict_is_about_the_candidate_alone() -> None:

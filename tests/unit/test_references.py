@@ -64,9 +64,10 @@ def test_names_of_everything_that_is_referred_to_are_known() -> None:
     spec = samples.mailfilter(
         lists={"allow": {"configMapRef": {"name": "a"}}, "deny": {"configMapRef": {"name": "b"}}},
         workers={"controller": {"passwordSecretRef": {"name": "c", "key": "k"}}},
+        antivirus={"signatures": {"proxySecretRef": {"name": "e"}, "caBundleRef": {"name": "f", "key": "k"}}},
         config={"secretRefs": [{"name": name, "key": "k", "path": f"maps/{name}"} for name in "dc"]},
     ).spec
 
     assert find_configmap_names(spec) == {"a", "b"}
-    assert find_secret_names(spec) == {"c", "d"}
+    assert find_secret_names(spec) == {"c", "d", "e", "f"}
     assert find_configmap_names(samples.mailfilter().spec) == find_secret_names(samples.mailfilter().spec) == set()

@@ -25,6 +25,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "smallest": {},
     "mirror": {"antivirus": {"signatures": {"source": "Mirror", "mirrorURL": "http://mirror.test/db"}}},
     "official": {"antivirus": {"signatures": {"source": "Official"}}},
+    "policies": {"antivirus": {"signatures": {"source": "Official"}, "onVirus": "Discard"}},
     "headers": {"headers": ["SpamStatus"]},
     "lists": {"lists": {"deny": {"from": ["a@b.test"]}}},
     "controller": {"workers": {"controller": {"secureNetworks": ["192.0.2.1"]}}},
@@ -121,8 +122,8 @@ def test_other_secrets_and_another_salt_give_another_configuration() -> None:
 
 
 def test_text_of_the_user_is_named_as_such() -> None:
-    assert with_secret_file("a").raw_paths == ("local.d/greylist.conf", "maps/own")
-    assert samples.render(samples.valid(), KEYS).raw_paths == ()
+    assert with_secret_file("a").raw == RawText({"local.d/greylist.conf": "a = 1;"}, {"maps/own": "a"})
+    assert samples.render(samples.valid(), KEYS).raw.is_empty
 
 
 @pytest.mark.parametrize(
@@ -178,33 +179,42 @@ def module(name: str, keys: tuple[Any, ...] = KEYS, **spec: Any) -> str:
 
 
 def test_every_key_signs_for_its_domain() -> None:
-    text = module("dkim_signing.conf")
+    text = module("mailfilter.conf", (*KEYS, OTHER))
 
-    for key in KEYS:
-        selector = f'selector = "mf1"; path = "$LOCAL_CONFDIR/keys/{key.file_name}";'
-        assert f'  "{key.domain}" {{\n    selectors = [{{ {selector} }}];\n  }}\n' in text
-    assert "enabled = true;" in text
+    first, last, other = (
+        f'{{ selector = "mf1"; path = "$LOCAL_CONFDIR/keys/{key.file_name}"; }}' for key in (*KEYS, OTHER)
+    )
+    assert f'  domain {{\n    "example.com" = [{first}, {other}];\n    "example.org" = [{last}];\n  }}\n' in text
 
 
 def test_without_keys_nothing_signs() -> None:
-    assert "enabled = false;" in module("dkim_signing.conf", ())
+    assert "  domain {\n  }\n" in module("mailfilter.conf", ())
+
+
+def test_the_module_that_lets_unsigned_mail_pass_does_not_sign() -> None:
+    assert "enabled = false;" in module("dkim_signing.conf").splitlines()
 
 
 @pytest.mark.parametrize(
     ("sign", "line"),
     [
-        ({}, "sign_authenticated = true;"),
-        ({"authenticated": False}, "sign_authenticated = false;"),
-        ({}, "sign_local = true;"),
-        ({"local": False}, "sign_local = false;"),
-        ({}, "sign_networks = [];"),
-        ({"networks": ["192.0.2.0/24", "2001:db8::1"]}, 'sign_networks = ["192.0.2.0/24", "2001:db8::1"];'),
-        ({}, "allow_username_mismatch = false;"),
-        ({"usernames": "Any"}, "allow_username_mismatch = true;"),
+        ({}, "authenticated = true;"),
+        ({"authenticated": False}, "authenticated = false;"),
+        ({}, "local = true;"),
+        ({"local": False}, "local = false;"),
+        ({}, "networks = [];"),
+        ({"networks": ["192.0.2.0/24", "2001:db8::1"]}, 'networks = ["192.0.2.0/24", "2001:db8::1"];'),
+        ({}, "any_username = false;"),
+        ({"usernames": "Any"}, "any_username = true;"),
+        ({}, 'envelope_mismatch = "Networks";'),
+        ({"envelopeMismatch": "Never"}, 'envelope_mismatch = "Never";'),
+        ({"envelopeMismatch": "Always"}, 'envelope_mismatch = "Always";'),
+        ({}, "subdomains = false;"),
+        ({"subdomains": True}, "subdomains = true;"),
     ],
 )
 def test_sign_says_which_mail_is_signed(sign: dict[str, Any], line: str) -> None:
-    assert line in module("dkim_signing.conf", dkim={"sign": sign}).splitlines()
+    assert f"  {line}" in module("mailfilter.conf", dkim={"sign": sign}).splitlines()
 
 
 @pytest.mark.parametrize("level", ["Error", "Warning", "Notice", "Info", "Debug"])
@@ -233,6 +243,56 @@ def test_actions_have_the_scores_of_the_spec(actions: dict[str, Any], lines: set
     )
 
 
+def with_policies(**antivirus: Any) -> Configuration:
+    return samples.render(samples.valid(antivirus={"signatures": {"source": "Official"}, **antivirus}), ())
+
+
+def test_a_policy_that_accepts_has_no_rule_and_each_other_has_one() -> None:
+    strict = with_policies(alerts={"encrypted": "Reject", "macros": "AddHeader"})
+    lax = with_policies(onFailure="Accept", alerts={"limitsExceeded": "Accept"})
+
+    def symbols(configuration: Configuration) -> list[str]:
+        return re.findall(r'expression = "(\w+)"', configuration.modules["override.d/force_actions.conf"])
+
+    found = ["CLAM_VIRUS", "CLAM_VIRUS_UNOFFICIAL"]
+    others = ["CLAM_VIRUS_FAIL", "CLAM_VIRUS_LIMITS", "CLAM_VIRUS_ENCRYPTED", "CLAM_VIRUS_MACRO"]
+    assert symbols(strict) == [*found, *others]
+    assert symbols(lax) == found
+
+
+def test_the_last_rule_knows_the_policies() -> None:
+    text = with_policies(onVirus="Quarantine", alerts={"macros": "Reject"}).modules["override.d/mailfilter.conf"]
+
+    assert {'  virus = "Quarantine";', '  unofficial = "AddHeader";', '  macros = "Reject";'} <= set(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("policy", "action"),
+    [("Reject", "reject"), ("Quarantine", "quarantine"), ("AddHeader", "add header"), ("Discard", "discard")],
+)
+def test_who_proves_a_configuration_expects_what_the_policy_says(policy: str, action: str) -> None:
+    found = with_policies(onVirus=policy, onUnofficial="Reject").expected.splitlines()
+    assert {f"virus {action}", "unofficial reject"} <= set(found)
+
+
+def test_clamd_looks_only_for_what_has_a_policy() -> None:
+    """What it tells of could hide that a limit was exceeded: it tells one finding."""
+
+    def options(**alerts: str) -> set[str]:
+        text = with_policies(alerts=alerts).clamav["clamav/clamd.conf"]
+        return {line for line in text.splitlines() if line.startswith("Alert")}
+
+    assert options() == {"AlertExceedsMax yes", "AlertEncrypted no", "AlertOLE2Macros no"}
+    assert options(encrypted="AddHeader") == {"AlertExceedsMax yes", "AlertEncrypted yes", "AlertOLE2Macros no"}
+    assert options(macros="TempFail") == {"AlertExceedsMax yes", "AlertEncrypted no", "AlertOLE2Macros yes"}
+
+
+def test_other_policies_leave_clamd_alone() -> None:
+    other = with_policies(onVirus="Discard", onFailure="Accept", alerts={"limitsExceeded": "Reject"})
+
+    assert other.clamav == with_policies().clamav
+
+
 @given(st.integers(1, 500))
 def test_rspamd_outwaits_two_attempts_to_reach_clamd_which_takes_the_whole_message(size: int) -> None:
     configuration = samples.render(samples.valid(**samples.scanning(size)), ())
@@ -252,8 +312,10 @@ def test_rspamd_outwaits_two_attempts_to_reach_clamd_which_takes_the_whole_messa
     attempts = 1 + number(r"retransmits = (\d+);", scanner)
     assert number(r"task_timeout = (\d+)s;", options) > attempts * number(r"timeout = (\d+)s;", scanner)
     assert int(clamd["ReadTimeout"]) >= number(r"timeout = (\d+)s;", scanner)
+    # What takes longer is told by clamd, and so no failure of it.
+    assert 0 < int(clamd["MaxScanTime"]) < 1000 * number(r"timeout = (\d+)s;", scanner)
     assert int(clamd["StreamMaxLength"]) >= number(r"max_message = (\d+);", options) == size * 1024 * 1024
-    assert int(clamd["MaxScanSize"]) >= int(clamd["MaxFileSize"]) >= int(clamd["StreamMaxLength"])
+    assert int(clamd["MaxFileSize"]) > int(clamd["MaxScanSize"]) >= int(clamd["StreamMaxLength"])
 
 
 @given(st.text())
@@ -325,10 +387,10 @@ def test_raw_text_is_proven_with_a_mail_of_a_kind_that_is_signed(sign: dict[str,
     text = samples.render(valid, KEYS).modules["probes/expected"]
 
     other = probe and probe.replace("example.com", "example.org")
-    assert text.splitlines() == ["gtube", *([probe, other] if probe else [])]
+    assert text.splitlines() == ["virus reject", "unofficial reject", "gtube", *([probe, other] if probe else [])]
 
 
 def test_gtube_need_not_be_refused_where_nothing_is() -> None:
     text = samples.render(samples.valid(actions={"reject": "Disabled"}), ()).modules["probes/expected"]
 
-    assert text == ""
+    assert text == "virus reject\nunofficial reject\n"

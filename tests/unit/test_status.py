@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from tests.unit import samples
 from tests.unit.outcomes import HASH, brief, conditions, deployment, pod
 
+from mailfilter_operator.conditions import Condition
 from mailfilter_operator.errors import ClusterError, Conflict, InvalidReference, InvalidSpec, MailFilterError
 from mailfilter_operator.pod_reports import Verdict
-from mailfilter_operator.status import Condition, Outcome, compute_conditions, compute_status
+from mailfilter_operator.status import Outcome, compute_conditions, compute_status
 from mailfilter_operator.validate import Note
 
 KEYS = (samples.dkim_key("example.com"), samples.dkim_key("example.org"))
@@ -126,7 +127,7 @@ def test_an_error_that_goes_away_is_still_reconciling() -> None:
 @pytest.mark.parametrize(("generation", "ready"), [(1, "True"), (2, "False")], ids=["same", "newer"])
 def test_an_error_that_goes_away_leaves_what_was_seen_of_the_same_generation(generation: int, ready: str) -> None:
     body = samples.body()
-    before = compute_status(body, Outcome(deployment(), HASH, KEYS, pods=(pod(),)), samples.NOW)
+    before = compute_status(body, Outcome(deployment(), HASH, samples.domain_report(*KEYS), pods=(pod(),)), samples.NOW)
     meta = {**body["metadata"], "generation": generation}
     failed = Outcome(deployment(), None, error=FAILURE)
     after = compute_status({**body, "metadata": meta, "status": before}, failed, samples.LATER)
@@ -165,7 +166,7 @@ OUTCOMES = st.builds(
     Outcome,
     DEPLOYMENTS,
     st.sampled_from([HASH, None]),
-    st.just(KEYS),
+    st.just(samples.domain_report(*KEYS)),
     ERRORS,
     st.booleans(),
     pods=PODS.map(tuple),
@@ -213,7 +214,7 @@ def test_every_generation_in_status_is_that_of_the_pass(outcome: Outcome) -> Non
 
 
 def test_domains_and_records_are_those_of_the_keys_that_sign() -> None:
-    status = compute_status(samples.body(), Outcome(deployment(), HASH, KEYS), samples.NOW)
+    status = compute_status(samples.body(), Outcome(deployment(), HASH, samples.domain_report(*KEYS)), samples.NOW)
 
     assert status["domains"][0] == {
         "name": "example.com",
@@ -245,7 +246,7 @@ def test_domains_and_records_are_those_of_the_keys_that_sign() -> None:
 def test_pass_that_did_not_succeed_keeps_domains_and_records(outcome: dict[str, Any]) -> None:
     """They are still what is to be published."""
     body = samples.body()
-    before = compute_status(body, Outcome(deployment(), HASH, KEYS), samples.NOW)
+    before = compute_status(body, Outcome(deployment(), HASH, samples.domain_report(*KEYS)), samples.NOW)
     after = compute_status({**body, "status": before}, Outcome(deployment(), None, **outcome), samples.LATER)
 
     assert len(after["dnsRecords"]) == 2
@@ -253,7 +254,7 @@ def test_pass_that_did_not_succeed_keeps_domains_and_records(outcome: dict[str, 
 
 
 def test_first_pass_that_fails_has_no_domains_and_no_records() -> None:
-    status = compute_status(samples.body(), Outcome(None, None, KEYS, INVALID), samples.NOW)
+    status = compute_status(samples.body(), Outcome(None, None, error=INVALID), samples.NOW)
 
     assert (status["domains"], status["dnsRecords"]) == ([], [])
 
@@ -267,11 +268,12 @@ def test_domains_of_the_spec_and_pods_of_the_deployment_are_counted() -> None:
     assert status["endpoints"] == {"milter": "mx.mail.svc:11332", "controller": "mx-controller.mail.svc:11334"}
 
 
-def test_note_is_the_reason_of_a_valid_configuration() -> None:
-    notes = (Note("GreylistInactive", "Mail is not greylisted."), Note("Other", "Something else."))
+def test_the_first_note_is_the_reason_of_a_valid_configuration_and_all_are_said_once() -> None:
+    notes = (Note("GreylistInactive", "No greylist."), Note("Other", "Something else."), Note("Other", "No greylist."))
     found = compute_conditions(Outcome(deployment(readyReplicas=1), HASH, notes=notes))
 
-    assert found["ConfigValid"] == Condition("True", "GreylistInactive", "Mail is not greylisted.")
+    message = "The spec can be rendered. No greylist. Something else."
+    assert found["ConfigValid"] == Condition("True", "GreylistInactive", message)
 
 
 def test_reference_that_cannot_be_used_is_no_valid_configuration() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -131,8 +132,9 @@ def test_limits_leave_room_for_decoded_parts_and_for_two_attempts(size: int) -> 
     limits = compute_limits(f"{size}Mi")
 
     assert limits.max_message == size * MEBIBYTE
-    assert limits.max_file >= 2 * limits.max_message
-    assert limits.max_scan >= 8 * limits.max_message
+    assert limits.max_stream >= limits.max_message
+    assert limits.max_scan >= (4 if size > 255 else 8) * limits.max_message
+    assert 2**31 - 2 > limits.max_file >= limits.max_scan + 8192, "clamd cuts off without a word at the first of them"
     assert limits.clamd_timeout * 5 >= size
     assert limits.task_timeout > 2 * limits.clamd_timeout
 
@@ -167,6 +169,28 @@ def test_greylisting_without_redis_is_noted(greylist: Any, reasons: list[str]) -
 
     assert [note.reason for note in notes] == reasons
     assert all("spec.actions.greylist to Disabled" in note.message for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("antivirus", "reasons"),
+    [
+        ({}, []),
+        ({"onFailure": "Accept"}, ["AcceptsUnscanned"]),
+        ({"alerts": {"encrypted": "AddHeader"}}, ["AlertsMayBeHidden"]),
+        ({"alerts": {"macros": "AddHeader", "limitsExceeded": "Reject"}}, ["AlertsMayBeHidden"]),
+        ({"alerts": {"macros": "AddHeader", "limitsExceeded": "AddHeader"}}, []),
+        ({"alerts": {"encrypted": "Quarantine", "macros": "Reject"}}, []),
+        ({"alerts": {"encrypted": "Reject", "limitsExceeded": "Accept"}}, ["AlertsMayBeHidden"]),
+        ({"alerts": {"encrypted": "Reject", "macros": "AddHeader"}}, ["AlertsMayBeHidden"]),
+        ({"signatures": {"source": "CustomOnly", "customURLs": ["http://a.test/a.ndb"]}}, ["FindingsOnlyMarked"]),
+    ],
+    ids=str,
+)
+def test_what_a_policy_gives_up_is_noted(antivirus: dict[str, Any], reasons: list[str]) -> None:
+    signatures = {"signatures": {"source": "Official"}}
+    notes = samples.valid(antivirus={**signatures, **antivirus}, actions={"greylist": "Disabled"}).notes
+
+    assert [note.reason for note in notes] == reasons
 
 
 def test_lists_of_the_spec_and_of_configmaps_are_validated() -> None:
@@ -209,3 +233,30 @@ def test_raw_text_is_tried_beside_what_serves_and_needs_memory_too(raw: dict[str
 
 def test_database_is_called_as_the_end_of_its_address() -> None:
     assert database_name("https://sigs.test/a/b/own.ndb?version=1") == "own.ndb"
+
+
+@pytest.mark.parametrize(
+    ("signatures", "url"),
+    [
+        ({}, "http://shared.test"),
+        ({"source": "Mirror", "mirrorURL": "http://mirror.test"}, "http://mirror.test"),
+        ({"source": "Official"}, None),
+        ({"source": "CustomOnly", "customURLs": ["http://sigs.test/own.ndb"]}, None),
+    ],
+)
+def test_only_shared_and_mirror_have_an_address_of_signatures(signatures: dict[str, Any], url: str | None) -> None:
+    wanted = samples.mailfilter(antivirus={"signatures": signatures})
+
+    assert validate(wanted, samples.IMAGE, None, "http://shared.test").signatures_url == url
+
+
+def test_password_of_the_proxy_is_not_shown() -> None:
+    data = {"url": "http://proxy.test:3128", "username": "filter", "password": "hidden"}
+    found = References({}, {"proxy": {"data": {k: base64.b64encode(v.encode()).decode() for k, v in data.items()}}})
+    valid = validate(
+        samples.mailfilter(antivirus={"signatures": {"proxySecretRef": {"name": "proxy"}}}), samples.IMAGE, found
+    )
+    configuration = samples.render(valid, ())
+
+    assert "hidden" in configuration.freshclam["freshclam/proxy.conf"]
+    assert "hidden" not in repr(valid) + repr(configuration) + configuration.manifest

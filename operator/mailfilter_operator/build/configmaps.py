@@ -5,7 +5,7 @@ from typing import Any
 from mailfilter_operator import names
 from mailfilter_operator.build.metadata import build_metadata, with_content_hash
 from mailfilter_operator.plan import Plan
-from mailfilter_operator.raw_text import Files
+from mailfilter_operator.raw_text import Files, hash_raw_text
 from mailfilter_operator.validate import ValidMailFilter
 
 
@@ -16,7 +16,6 @@ def build_configmaps(valid: ValidMailFilter, plan: Plan) -> list[dict[str, Any]]
     """
     configuration = plan.configuration
     manifest = {names.MANIFEST_KEY: configuration.manifest}
-    unproven = {names.UNPROVEN_KEY: configuration.hash} if plan.unproven else {}
     tried = {names.CANDIDATE_PREFIX + names.MANIFEST_KEY: plan.candidate.manifest} if plan.candidate else {}
     tried |= {names.candidate_key(path): text for path, text in plan.tried_files.items()}
     return [
@@ -24,18 +23,33 @@ def build_configmaps(valid: ValidMailFilter, plan: Plan) -> list[dict[str, Any]]
         _build_configmap(valid, names.workers_configmap(valid.name), configuration.workers),
         _build_configmap(valid, names.modules_configmap(valid.name), configuration.modules, manifest),
         _build_configmap(valid, names.clamav_configmap(valid.name), configuration.clamav),
-        with_content_hash(_build_configmap(valid, names.files_configmap(valid.name), configuration.files, unproven)),
+        _build_files(valid, plan),
         _build_configmap(valid, names.candidate_configmap(valid.name), {}, tried),
     ]
 
 
+def _build_files(valid: ValidMailFilter, plan: Plan) -> dict[str, Any]:
+    """The raw text that serves, with what is known of it."""
+    configuration = plan.configuration
+    unproven = {names.UNPROVEN_KEY: configuration.hash} if plan.unproven else {}
+    annotations = {names.ANNOTATION_RAW: hash_raw_text(configuration.raw, configuration.salt)}
+    if plan.proof is not None:
+        annotations[names.ANNOTATION_PROOF] = plan.proof
+    name = names.files_configmap(valid.name)
+    return with_content_hash(_build_configmap(valid, name, configuration.files, unproven, annotations))
+
+
 def _build_configmap(
-    valid: ValidMailFilter, name: str, files: Files, extra: dict[str, str] | None = None
+    valid: ValidMailFilter,
+    name: str,
+    files: Files,
+    extra: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     data = {names.configmap_key(path): text for path, text in files.items()}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": build_metadata(valid, name),
+        "metadata": build_metadata(valid, name, annotations=annotations),
         "data": data | (extra or {}),
     }

@@ -1,6 +1,6 @@
 """The Deployment: rspamd, clamd, and freshclam as a native sidecar, all from one image under Pod Security *restricted*.
 
-Only rspamd's containers see the keys: clamd parses what strangers send.
+Only rspamd's containers see the keys, and only freshclam's the proxy's password: clamd parses what strangers send.
 """
 
 from typing import Any
@@ -30,10 +30,10 @@ _DEFAULT_MEMORY_LIMITS = {"rspamd": "1Gi", "clamd": "4Gi", "freshclam": "512Mi"}
 """ClamAV's documentation: an engine with all signatures takes 1.2 GiB, a reload 2.4 GiB, 4 GiB is preferred."""
 
 
-def build_deployment(valid: ValidMailFilter) -> dict[str, Any]:
+def build_deployment(valid: ValidMailFilter, clamd_hash: str) -> dict[str, Any]:
     """The filter pods' Deployment. A new pod must be ready before an old one goes.
 
-    Nothing in it tells the configuration: a change of that reaches the pods that run.
+    Little in it tells the configuration: a change of that reaches the pods that run.
     """
     return {
         "apiVersion": "apps/v1",
@@ -44,7 +44,10 @@ def build_deployment(valid: ValidMailFilter) -> dict[str, Any]:
             "selector": {"matchLabels": names.selector(valid.name)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": names.labels(valid.name, "filter")},
+                "metadata": {
+                    "labels": names.labels(valid.name, "filter"),
+                    "annotations": {names.ANNOTATION_IMAGE: valid.image, names.ANNOTATION_CLAMD: clamd_hash},
+                },
                 "spec": _build_pod(valid),
             },
         },
@@ -138,7 +141,7 @@ def _build_freshclam(valid: ValidMailFilter) -> dict[str, Any]:
         # A native sidecar without a startup probe: clamd's entry point waits for what it fetches.
         "restartPolicy": "Always",
         "volumeMounts": [
-            _mount("candidate-clamav", names.CANDIDATE_DIRECTORY, read_only=True),
+            _mount("candidate-freshclam", names.CANDIDATE_DIRECTORY, read_only=True),
             _mount("freshclam-accepted", names.ACCEPTED_DIRECTORY),
             _mount("freshclam-tmp", "/tmp"),  # noqa: S108 - a volume of the container
             _mount("clamd", names.CLAMD_DIRECTORY),
@@ -215,6 +218,7 @@ def _build_volumes(valid: ValidMailFilter) -> list[dict[str, Any]]:
     return [
         _projected("candidate", everything),
         _projected("candidate-clamav", without_keys),
+        _projected("candidate-freshclam", [*without_keys, {"secret": {"name": names.freshclam_secret(valid.name)}}]),
         *(_memory(f"{name}-accepted") for name in ("rspamd", "clamd", "freshclam")),
         _directory("clamd", "16Mi"),
         _directory("rspamd-state", "1Gi"),

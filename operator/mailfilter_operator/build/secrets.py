@@ -7,23 +7,22 @@ import base64
 from typing import Any
 
 from mailfilter_operator import names
-from mailfilter_operator.api import Manifest
 from mailfilter_operator.build.metadata import build_metadata, with_content_hash
 from mailfilter_operator.dkim.keyring import build_keyring_data, build_keyring_index
-from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.dkim.keys import ACTIVE, DkimKey
 from mailfilter_operator.plan import Plan
 from mailfilter_operator.validate import ValidMailFilter
 
 
-def build_keyring(valid: ValidMailFilter, keys: tuple[DkimKey, ...], previous: Manifest | None) -> dict[str, Any]:
-    """Secret with the files of the keys that sign; *previous* is the keyring as it was."""
-    annotations = {names.ANNOTATION_KEYS: build_keyring_index(keys, previous)}
+def build_keyring(valid: ValidMailFilter, keys: tuple[DkimKey, ...]) -> dict[str, Any]:
+    """Secret with the files of those *keys* that sign."""
+    annotations = {names.ANNOTATION_KEYS: build_keyring_index(keys)}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": build_metadata(valid, names.keyring(valid.name), "keyring", annotations),
         "type": "Opaque",
-        "data": build_keyring_data(keys),
+        "data": build_keyring_data(key for key in keys if key.state == ACTIVE),
     }
 
 
@@ -41,6 +40,19 @@ def build_credentials(valid: ValidMailFilter, plan: Plan) -> dict[str, Any]:
             "data": {key: base64.b64encode(text.encode()).decode("ascii") for key, text in texts.items()},
         }
     )
+
+
+def build_freshclam_secret(valid: ValidMailFilter, plan: Plan) -> dict[str, Any]:
+    """Secret of what freshclam's container alone mounts; it holds the salt of the credentials as well."""
+    texts = {names.configmap_key(path): text for path, text in plan.configuration.freshclam.items()}
+    texts[names.SALT_KEY] = plan.configuration.salt
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": build_metadata(valid, names.freshclam_secret(valid.name), "credentials"),
+        "type": "Opaque",
+        "data": {key: base64.b64encode(text.encode()).decode("ascii") for key, text in texts.items()},
+    }
 
 
 def build_password_secret(valid: ValidMailFilter, password: str) -> dict[str, Any]:

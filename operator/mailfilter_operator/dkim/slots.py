@@ -1,44 +1,161 @@
-"""Which key signs for which domain, and which key is missing. Decides; making and storing keys is the shell's."""
+"""Which keys are to be made and deleted, and in which slots. Decides; making, storing and deleting are the shell's."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from mailfilter_operator import names
-from mailfilter_operator.api import Spec
-from mailfilter_operator.dkim.keys import DkimKey
+from mailfilter_operator.dkim.keys import ACTIVE, ED25519, RETIRED, RETIRING, DkimKey, read_public_der
+from mailfilter_operator.dkim.lines import SLOTS, Rules, Wish
+from mailfilter_operator.dkim.own_keys import OwnKey
+from mailfilter_operator.dkim.states import Line, Sighting, advance, fits, is_expired
+from mailfilter_operator.errors import InvalidReference
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """A key to make: `selector` is None where the key's day and hash shall name it."""
+    """A key to make; `selector` is None where day and hash name it, differently from those that are `taken`."""
 
     domain: str
     slot: str
+    algorithm: str
     bits: int
-    selector: str | None
+    at_once: bool
+    selector: str | None = None
+    prefix: str = "mf"
+    taken: frozenset[str] = frozenset()
+    rotation_id: str = ""
+    own: OwnKey | None = field(default=None, repr=False)
+    """The key itself, where the domain brought one."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPlan:
-    """`signing`: keys of the keyring in the order of the spec; `missing`: to be made before they can sign."""
+    """All keys that stay, as they shall be; what is to be made, and deleted before; what waits, and for what."""
 
-    signing: tuple[DkimKey, ...]
-    missing: tuple[KeyRequest, ...]
+    keys: tuple[DkimKey, ...]
+    requests: tuple[KeyRequest, ...] = ()
+    deletions: tuple[DkimKey, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def in_storing_order(self) -> tuple[DkimKey, ...]:
+        """What signs comes first: whoever ends in between leaves two keys that sign, and never none."""
+        return tuple(sorted(self.keys, key=lambda key: key.state != ACTIVE))
+
+    @property
+    def signing(self) -> tuple[DkimKey, ...]:
+        """Keys of the keyring."""
+        return tuple(key for key in self.keys if key.state == ACTIVE)
 
 
-def plan_keys(spec: Spec, keys: Iterable[DkimKey]) -> KeyPlan:
-    """Compare the domains of the spec with the keys that exist.
+def plan_keys(
+    wishes: Iterable[Wish],
+    keys: Iterable[DkimKey],
+    sightings: Mapping[str, Sighting],
+    rules: Rules,
+    now: str,
+    instance: str,
+) -> KeyPlan:
+    """Compare what the spec asks for with the keys that exist, and let happen to them what is due.
 
-    An existing key signs whatever its size or selector: those of the spec name the next key, and a key that signs is
-    never replaced because a field changed (that would be an unpublished key).
+    Keys come in the order of the spec, those of removed domains after them. Raises nothing: a line that cannot go on
+    is in `waiting`.
     """
-    by_domain = {key.domain: key for key in keys}
-    signing, missing = [], []
-    for domain in spec.domains:
-        key = by_domain.get(domain.name)
-        if key:
-            signing.append(key)
-        else:
-            bits = domain.dkim.key_bits or spec.dkim.key_bits
-            missing.append(KeyRequest(domain.name, names.FIRST_RSA_SLOT, bits, domain.dkim.selector))
-    return KeyPlan(tuple(signing), tuple(missing))
+    wanted = {(wish.domain, wish.algorithm): wish for wish in wishes}
+    existing = tuple(keys)
+    order = [*wanted, *sorted({(key.domain, key.algorithm) for key in existing} - set(wanted))]
+    kept: list[DkimKey] = []
+    requests: list[KeyRequest] = []
+    deletions: list[DkimKey] = []
+    waiting: list[str] = []
+    for place in order:
+        wish = wanted.get(place)
+        line = advance(
+            wish,
+            [key for key in existing if (key.domain, key.algorithm) == place],
+            sightings,
+            rules,
+            now,
+            instance,
+        )
+        expired = [key for key in line.keys if is_expired(key, rules, now)]
+        if wish is not None and line.needs_key:
+            taken = frozenset(key.selector for key in existing if key.domain == wish.domain)
+            found = _find_place(wish, line, rules, instance, taken)
+            if isinstance(found, str):
+                waiting.append(found)
+            else:
+                request, in_the_way = found
+                requests.append(request)
+                expired += [key for key in in_the_way if key not in expired]
+        deletions += expired
+        kept += [key for key in line.keys if key not in expired]
+    return KeyPlan(tuple(kept), tuple(requests), tuple(deletions), tuple(waiting))
+
+
+def _find_place(
+    wish: Wish, line: Line, rules: Rules, instance: str, taken: frozenset[str]
+) -> tuple[KeyRequest, tuple[DkimKey, ...]] | str:
+    """The request for a new key, and the retired key that makes room for it; or why there is no place."""
+    if wish.own is not None and any(key.revoked and fits(wish, key) for key in line.keys):
+        return f"{wish.domain}: the key of privateKeySecretRef is revoked; set another one, with another selector"
+    blocked = {
+        slot for slot in SLOTS[wish.algorithm] if names.dkim_secret(instance, wish.domain, slot) in rules.revoked
+    }
+    free = [
+        slot for slot in SLOTS[wish.algorithm] if slot not in blocked and all(key.slot != slot for key in line.keys)
+    ]
+    retired = sorted(
+        (key for key in line.keys if key.state == RETIRED and key.slot not in blocked),
+        key=lambda key: (key.left_since, key.created),
+    )
+    selector = _choose_selector(wish, line, taken)
+    if selector == "":
+        return f"{wish.domain}: both selectors are in use until the record of the key that signed before may go"
+    if not free and not retired:
+        return f"{wish.domain}: no slot for another {wish.algorithm} key until one of the others is retired" + (
+            "; leave names without @ out of spec.dkim.revoked once they have been dealt with" if blocked else ""
+        )
+    request = KeyRequest(
+        domain=wish.domain,
+        slot=free[0] if free else retired[0].slot,
+        algorithm=wish.algorithm,
+        bits=wish.own.bits if wish.own else wish.bits,
+        at_once=wish.at_once,
+        selector=selector,
+        prefix=wish.prefix,
+        taken=taken,
+        rotation_id=wish.rotation_id,
+        own=wish.own,
+    )
+    return request, () if free else (retired[0],)
+
+
+def _choose_selector(wish: Wish, line: Line, taken: frozenset[str]) -> str | None:
+    """Selector of the next key; None if it is made of day and key, "" if none of two is free."""
+    if wish.own is not None:
+        return wish.selector
+    if wish.selector is not None and wish.selector not in taken and not line.keys:
+        return wish.selector
+    if not wish.alternating:
+        return None
+    suffix = "e" if wish.algorithm == ED25519 else ""
+    in_use = {key.selector for key in line.keys if key.state != RETIRED}
+    return next((f"{wish.prefix}{n}{suffix}" for n in (1, 2) if f"{wish.prefix}{n}{suffix}" not in in_use), "")
+
+
+def require_new_selectors(wishes: Iterable[Wish], keys: Iterable[DkimKey]) -> None:
+    """Raise InvalidReference if an own key has the selector of another key that still needs its record."""
+    existing = tuple(keys)
+    for wish in wishes:
+        if wish.own is None:
+            continue
+        public = read_public_der(wish.own.private_pem)
+        for key in existing:
+            same_name = (key.domain, key.selector) == (wish.domain, wish.selector)
+            if same_name and key.state in (ACTIVE, RETIRING) and key.public_der != public:
+                raise InvalidReference(
+                    f"spec.domains[{wish.domain}].dkim.selector",
+                    f"{wish.selector} names the key that signs now or did so lately, not that of privateKeySecretRef; "
+                    "give the new key a new selector",
+                )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 
 import dkim
 import dns.rdata
@@ -12,14 +13,29 @@ import dns.rdtypes.txtbase
 import dns.zone
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit import samples
 
 from mailfilter_operator.dkim.records import STRING_LIMIT, build_dkim_record, build_zone_line
 
-PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters='"\\'), min_size=1)
+PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The least that a record is made of."""
+
+    algorithm: str
+    public_der: bytes
+    selector: str = "brisbane"
+    domain: str = "football.example.com"
+
+
+def ed25519_der(public: bytes) -> bytes:
+    key = ed25519.Ed25519PublicKey.from_public_bytes(public)
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def strings_of(zone_line: str) -> tuple[bytes, ...]:
@@ -30,9 +46,11 @@ def strings_of(zone_line: str) -> tuple[bytes, ...]:
     return record.strings
 
 
-@given(st.one_of(PRINTABLE, st.integers(1, 1200).map("x".__mul__)))
-def test_strings_of_the_zone_line_are_short_and_join_to_the_value(value: str) -> None:
-    strings = strings_of(build_zone_line("mf._domainkey.example.com", value))
+@given(
+    st.one_of(PRINTABLE, st.builds(str.__mul__, st.sampled_from('x"\\'), st.integers(1, 1200))), st.integers(1, 86400)
+)
+def test_strings_of_the_zone_line_are_short_and_join_to_the_value(value: str, ttl_seconds: int) -> None:
+    strings = strings_of(build_zone_line("mf._domainkey.example.com", value, ttl_seconds))
 
     assert b"".join(strings).decode() == value
     assert max(map(len, strings)) <= STRING_LIMIT
@@ -61,6 +79,29 @@ def test_record_as_rfc_6376_writes_it() -> None:
     assert record.name == "brisbane._domainkey.example.com"
     assert record.value == f"v=DKIM1; k=rsa; p={base64.b64encode(key.public_der).decode()}"
     assert record.zone_line == f'brisbane._domainkey.example.com. 3600 IN TXT "{record.value}"'
+
+
+def test_ed25519_record_as_rfc_8463_writes_it() -> None:
+    """Appendix A.2, with the public key of appendix A.1."""
+    public = base64.b64decode("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")
+    record = build_dkim_record(Published("Ed25519", ed25519_der(public)))
+
+    assert record.name == "brisbane._domainkey.football.example.com"
+    assert record.value == "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+    assert record.zone_line == f'{record.name}. 3600 IN TXT "{record.value}"'
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_ed25519_record_holds_the_bare_key_in_44_characters(seed: bytes) -> None:
+    public = ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    *tags, published = build_dkim_record(Published("Ed25519", ed25519_der(public))).value.split("; ")
+
+    assert (tags, len(published)) == (["v=DKIM1", "k=ed25519"], len("p=") + 44)
+    assert base64.b64decode(published.removeprefix("p=")) == public
+
+
+def test_time_to_live_is_what_is_asked_for() -> None:
+    assert build_dkim_record(samples.dkim_key(), 300).zone_line.startswith("mf1._domainkey.example.com. 300 IN TXT ")
 
 
 def test_record_of_a_fixed_key_does_not_change_between_releases() -> None:
