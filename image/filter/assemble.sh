@@ -6,7 +6,7 @@ set -eu
 out=$1
 build=/build
 programs="/usr/bin/rspamd /usr/bin/rspamadm /usr/bin/rspamc /usr/sbin/clamd /usr/bin/freshclam /usr/bin/clamdscan
-    /usr/bin/valkey-server /usr/bin/valkey-cli /usr/sbin/unbound /usr/bin/busybox"
+    /usr/bin/clamscan /usr/bin/valkey-server /usr/bin/valkey-cli /usr/sbin/unbound /usr/bin/busybox"
 listing=$build/files
 libraries=$(dirname "$(find /usr/lib -name libclamav.so.12)")
 
@@ -73,6 +73,15 @@ done
 mkdir -p "$out/usr/lib/mailfilter" "$out/usr/share/mailfilter/hyperscan" "$out/etc/clamav"
 cp -R "$build"/bin/* "$out/usr/lib/mailfilter/"
 cp "$build/builtin.ndb" "$out/usr/share/mailfilter/"
+# Harmless files in which a database must find nothing (prove-database).
+mkdir "$out/usr/share/mailfilter/clean"
+for path in "$build"/clean/*; do
+    name=${path##*/}
+    case $name in
+        *.base64) base64 -d "$path" >"$out/usr/share/mailfilter/clean/${name%.base64}" ;;
+        *) cp "$path" "$out/usr/share/mailfilter/clean/" ;;
+    esac
+done
 cp "$build/clamd.conf" "$out/etc/clamav/"
 cp "$build/passwd" "$build/group" "$build/nsswitch.conf" "$out/etc/"
 

@@ -7,8 +7,8 @@ export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 apt-get update -q
-apt-get install -qy --no-install-recommends rspamd clamav-daemon clamav-freshclam clamdscan valkey-server unbound \
-    busybox ca-certificates dns-root-data icu-devtools binutils patch
+apt-get install -qy --no-install-recommends rspamd clamav clamav-daemon clamav-freshclam clamdscan valkey-server \
+    unbound busybox ca-certificates dns-root-data icu-devtools binutils patch
 
 at_least() {
     version=$(dpkg-query -W -f '${Version}' "$1")

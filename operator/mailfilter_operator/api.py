@@ -212,6 +212,7 @@ class Signatures:
     custom_urls: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     checks_per_day: int = 12
+    max_age: str = "96h"
     proxy_secret_ref: SecretReference | None = None
     ca_bundle_ref: SecretKeyReference | None = None
 

@@ -94,6 +94,15 @@ def config_refused(error: str) -> Event:
     return Event("Warning", "ConfigRefused", f"rspamd refused the configuration: {error}")
 
 
+def signatures_changed(now: tuple[str, str], before: tuple[str, str], message: str) -> list[Event]:
+    """What is said when `SignaturesFresh`, by status and reason, became False, is so for another reason, or is True."""
+    if now != before and now[0] == "False":
+        return [Event("Warning", "SignaturesStale", message)]
+    if now[0] == "True" and before[0] == "False":
+        return [Event("Normal", "SignaturesFresh", "All ready pods have fresh signatures again.")]
+    return []
+
+
 def ready() -> Event:
     """The filter became ready for the first time, or again."""
     return Event("Normal", "Ready", "The filter scans mail with the current configuration.")

@@ -3,8 +3,10 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from mailfilter_operator.signature_reports import SignatureReport, parse_signature_report
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 LONGEST_REPORT = 64 * 1024
@@ -28,6 +30,7 @@ class PodReport:
     active: str | None
     refused: Verdict | None = None
     trial: Verdict | None = None
+    signatures: SignatureReport = field(default_factory=SignatureReport)
 
 
 def parse_report(text: bytes) -> PodReport:
@@ -37,7 +40,12 @@ def parse_report(text: bytes) -> PodReport:
     except RecursionError:
         raise ValueError("nested too deep") from None
     report = _object(report)
-    return PodReport(_hash(report.get("active")), _verdict(report.get("refused")), _verdict(report.get("trial")))
+    return PodReport(
+        _hash(report.get("active")),
+        _verdict(report.get("refused")),
+        _verdict(report.get("trial")),
+        parse_signature_report(report),
+    )
 
 
 def _verdict(value: Any) -> Verdict | None:

@@ -41,9 +41,10 @@ from mailfilter_operator.pod_probes import judge_pods
 from mailfilter_operator.raw_plan import find_refusal, has_new_verdict, make_plan
 from mailfilter_operator.raw_text import RawText, read_raw_text
 from mailfilter_operator.render import Configuration, render
+from mailfilter_operator.signature_status import judge_signatures, seconds_to_next_change
 from mailfilter_operator.signing import build_probe_mails
 from mailfilter_operator.status import Outcome, compute_status
-from mailfilter_operator.times import seconds_between
+from mailfilter_operator.times import parse_span, seconds_between
 from mailfilter_operator.validate import ValidMailFilter, validate
 
 _CONFLICT_RETRY_SECONDS = 15.0
@@ -141,12 +142,11 @@ def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
         operator.cluster, operator.key_threads, operator.now, mailfilter, run.observed, run.written, run.news
     )
     key_plan = _complete_keys(custody, valid, memory)
-    keys = key_plan.signing
     run.written += store_password(operator.cluster, draft)
     pods = read_pods(run.observed.pods)
 
     def render_with(text: RawText) -> Configuration:
-        return render(valid, keys, draft.secrets, text)
+        return render(valid, key_plan.signing, draft.secrets, text)
 
     # Asked only if there is raw text: nothing else can be wrong.
     asked = pods if raw.is_empty else ask(operator.ask_pods, pods)
@@ -166,12 +166,13 @@ def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     if all(pod.report is not None and pod.report.active == wish.serve for pod in pods):
         key_plan = custody.confirm_left(key_plan)
     domains, following = _follow_up(operator, valid, key_plan, memory, pods, wish.serve, run.observed)
-    looks += [following]
+    signatures = judge_signatures(pods, parse_span(valid.spec.antivirus.signatures.max_age), now := operator.now())
+    looks += [following, seconds_to_next_change(signatures, now)]
     run.next_look = min((look for look in looks if look is not None), default=None)
-    deployment = applied.live["Deployment", valid.name]
     run.outcome = Outcome(
-        deployment, plan.configuration.hash, domains, reachable=True, notes=valid.notes, pods=pods,
-        refusal=find_refusal(plan, pods), on_trial=plan.candidate is not None, image=valid.image,
+        applied.live["Deployment", valid.name], plan.configuration.hash, domains, reachable=True, notes=valid.notes,
+        pods=pods, refusal=find_refusal(plan, pods), on_trial=plan.candidate is not None, image=valid.image,
+        signatures=signatures,
     )  # fmt: skip
 
 
@@ -242,6 +243,9 @@ def _describe_transitions(before: Manifest, after: Manifest, outcome: Outcome) -
         found.append(events.config_refused(outcome.refusal.error or ""))
     if _condition(after, "Ready")[0] == "True" != _condition(before, "Ready")[0]:
         found.append(events.ready())
+    if outcome.signatures is not None:
+        fresh, was_fresh = _condition(after, "SignaturesFresh"), _condition(before, "SignaturesFresh")
+        found += events.signatures_changed(fresh, was_fresh, outcome.signatures.condition.message)
     return found
 
 

@@ -22,6 +22,7 @@ from mailfilter_operator.domain_status import (
 )
 from mailfilter_operator.errors import ClusterError, InvalidReference, InvalidSpec, MailFilterError
 from mailfilter_operator.pod_reports import Verdict
+from mailfilter_operator.signature_status import SignatureVerdict
 from mailfilter_operator.validate import Note
 
 FORBIDDEN = 403
@@ -53,6 +54,8 @@ class Outcome:
 
     image: str = ""
     """The filter image."""
+    signatures: SignatureVerdict | None = None
+    """None: not all ready pods have been asked."""
 
     @property
     def has_passing_error(self) -> bool:
@@ -93,6 +96,9 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
         "dnsRecords": previous.get("dnsRecords") or [],
         "dnsSummary": previous.get("dnsSummary", "none"),
     }
+    antivirus = outcome.signatures.antivirus if outcome.signatures else previous.get("antivirus")
+    if antivirus:
+        status["antivirus"] = dict(antivirus)
     if outcome.domains is not None:
         status["dnsRecords"] = describe_records(outcome.domains)
         status["dnsSummary"] = summarise_records(outcome.domains)
@@ -120,7 +126,9 @@ def compute_conditions(
         "Ready": _ready(valid, applied, available),
         "Signing": _signing(outcome, (seen or {}).get("Signing") if same_keys else None),
         "DNSPublished": _dns_published(outcome, (seen or {}).get("DNSPublished")),
-        "SignaturesFresh": Condition(UNKNOWN, "NotObserved", "The pods' signatures have not been asked for."),
+        "SignaturesFresh": outcome.signatures.condition
+        if outcome.signatures
+        else _as_seen((seen or {}).get("SignaturesFresh"), "The pods' signatures have not been asked for."),
         "Reconciling": _reconciling(outcome, applied),
         "Stalled": _stalled(outcome),
     }
@@ -267,8 +275,10 @@ def _signing(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
     return compute_signing(outcome.domains)
 
 
-def _as_seen(seen: Mapping[str, Any] | None) -> Condition:
+def _as_seen(
+    seen: Mapping[str, Any] | None, otherwise: str = "The keys of this generation have not been looked at."
+) -> Condition:
     """As it was last observed for this generation."""
     if seen is not None:
         return Condition(seen["status"], seen["reason"], seen["message"])
-    return Condition(UNKNOWN, "NotObserved", "The keys of this generation have not been looked at.")
+    return Condition(UNKNOWN, "NotObserved", otherwise)

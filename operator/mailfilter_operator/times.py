@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_LAST = 253402300799
+"""9999-12-31T23:59:59Z"""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -14,6 +16,17 @@ def parse_time(text: str) -> datetime:
     datetime.datetime(2026, 11, 23, 9, 0, tzinfo=datetime.timezone.utc)
     """
     return datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)
+
+
+def write_epoch(seconds: int) -> str:
+    """The time that is so many *seconds* after the beginning of 1970. Raises ValueError if it cannot be written.
+
+    >>> write_epoch(1763633592)
+    '2025-11-20T10:13:12Z'
+    """
+    if not 0 <= seconds <= _LAST:
+        raise ValueError(f"{seconds} is not a time")
+    return datetime.fromtimestamp(seconds, UTC).strftime(_FORMAT)
 
 
 def add_seconds(time: str, seconds: float) -> str:

@@ -9,7 +9,8 @@ from tests.image.rootfs import archive, rootfs, run_in_rootfs
 
 ENTRY_POINTS = {
     *("rspamd", "clamd", "freshclam", "mirror-signatures", "serve-signatures"),
-    *("probe-rspamd", "probe-clamd", "drain-clamd", "take-config", "prove-config", "fetched-database"),
+    *("probe-rspamd", "probe-clamd", "drain-clamd", "take-config"),
+    *("prove-config", "fetched-database", "prove-database"),
     *("www/cgi-bin/state", "www/cgi-bin/metrics"),
 }
 
@@ -22,6 +23,7 @@ ENTRY_POINTS = {
         (["clamd", "--config-file=/etc/clamav/clamd.conf", "--version"], (1, 4, 6)),
         (["freshclam", "--config-file=/dev/null", "--version"], (1, 4, 6)),
         (["clamdscan", "--version"], (1, 4, 6)),
+        (["clamscan", "--version"], (1, 4, 6)),
         (["valkey-server", "--version"], (9, 0, 0)),
         (["unbound", "-V"], (1, 20, 0)),
     ],

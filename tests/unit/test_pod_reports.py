@@ -31,7 +31,16 @@ def test_active_refused_and_tried_are_told_apart() -> None:
 
 
 def test_what_a_later_image_reports_besides_is_left_alone() -> None:
-    assert parse_report(text(active=HASH, engine="ClamAV 1.4.6", more=[1])) == PodReport(HASH)
+    assert parse_report(text(active=HASH, more=[1])) == PodReport(HASH)
+
+
+def test_signatures_that_cannot_be_read_leave_the_rest_alone() -> None:
+    report = parse_report(text(active=HASH, engine=5, signatureTime="yesterday", loaded=[], sources="none"))
+    assert report == PodReport(HASH)
+
+
+def test_signatures_are_read_with_the_rest() -> None:
+    assert parse_report(text(active=HASH, engine="ClamAV 1.4.6")).signatures.engine == "ClamAV 1.4.6"
 
 
 def test_an_error_is_one_line_of_bounded_length() -> None:

@@ -1,0 +1,154 @@
+"""What status says of signatures: `SignaturesFresh` and `status.antivirus`, from what the ready pods report.
+
+Nothing that moves with each check may stand in status, or a filter at rest would be written to for ever. So a message
+names times only that stand for hours: when a database was built, and the end of a cool-down of an hour or more. Age
+passes `maxAge` without an event; `next_change` says when to look again.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mailfilter_operator.conditions import FALSE, TRUE, UNKNOWN, Condition
+from mailfilter_operator.delivery import Pod
+from mailfilter_operator.signature_reports import OFFICIAL, SignatureReport, SignatureSource
+from mailfilter_operator.times import add_seconds, parse_time, seconds_between
+
+_LONG_COOL_DOWN = 3600
+"""Seconds. The end of a shorter one moves with nearly every look, and would be over before anybody reads it."""
+
+_MOST_NAMED = 3
+
+_TIME_TAKEN = re.compile(r" after [0-9.]+ ?(ms|milliseconds|s|seconds)\b")
+"""Curl says how long it waited, each time something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one source in one pod; a `severe` one means that signatures are not what they should be."""
+
+    reason: str
+    message: str
+    severe: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureVerdict:
+    """What the ready pods come to at one time."""
+
+    condition: Condition
+    antivirus: Mapping[str, Any]
+    """`status.antivirus`; empty where nothing is known."""
+    next_change: str | None
+    """When age alone makes another verdict of it."""
+
+
+_ORDER = ("DatabaseRefused", "NotLoaded", "TooOld", "NotFetched", "CoolDown", "CheckFailing")
+"""Which reason the condition has if there are several: what somebody has to mend before what may mend itself."""
+
+
+def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict | None:
+    """The verdict over all ready pods, *max_age* in seconds; None if not all of them have been asked."""
+    ready = [pod for pod in pods if pod.ready]
+    reports = {pod.name: pod.report.signatures for pod in ready if pod.report is not None}
+    if not ready or len(reports) < len(ready):
+        return None
+    ages = [time for report in reports.values() for source in report.sources or () if (time := _age_from(source))]
+    limits = [limit for time in ages if (limit := add_seconds(time, max_age + 1)) > now]
+    return SignatureVerdict(_judge(reports, max_age, now), _describe(reports), min(limits, default=None))
+
+
+def _judge(reports: Mapping[str, SignatureReport], max_age: int, now: str) -> Condition:
+    silent = [name for name, report in reports.items() if not report.sources]
+    faults = {name: tuple(_find_faults(report, max_age, now)) for name, report in reports.items()}
+    found = [fault for of_pod in faults.values() for fault in of_pod]
+    severe = [fault for fault in found if fault.severe]
+    if severe or (found and not silent):
+        return _tell(severe or found, faults)
+    if silent:
+        return Condition(
+            UNKNOWN, "NotObserved", f"{len(silent)} of {len(reports)} ready pods do not tell of their signatures yet."
+        )
+    unknown = sorted({source.name for report in reports.values() for source in _unasked(report)})
+    if unknown:
+        return Condition(UNKNOWN, "NotObserved", f"Nothing is known of {_list(unknown)} yet.")
+    return Condition(TRUE, "Fresh", "Every ready pod has signatures younger than spec.antivirus.signatures.maxAge.")
+
+
+def _tell(found: Iterable[Fault], faults: Mapping[str, tuple[Fault, ...]]) -> Condition:
+    """One condition of several faults: each once, with the number of pods if not all of them have it."""
+    ordered = sorted(set(found), key=lambda fault: (_ORDER.index(fault.reason), fault.message))
+    sentences = []
+    for fault in ordered[:_MOST_NAMED]:
+        count = sum(fault in of_pod for of_pod in faults.values())
+        where = "" if count == len(faults) else f" (in {count} of {len(faults)} ready pods)"
+        sentences.append(f"{fault.message}{where}.")
+    if len(ordered) > _MOST_NAMED:
+        sentences.append(f"There is more: {len(ordered) - _MOST_NAMED}.")
+    return Condition(FALSE if ordered[0].severe else TRUE, ordered[0].reason, " ".join(sentences))
+
+
+def _find_faults(report: SignatureReport, max_age: int, now: str) -> Iterator[Fault]:
+    if report.not_loaded:
+        yield Fault("NotLoaded", f"clamd did not load what is there and goes on with what it had: {report.not_loaded}")
+    for source in report.sources or ():
+        yield from _find_faults_of(source, max_age, now)
+
+
+def _find_faults_of(source: SignatureSource, max_age: int, now: str) -> Iterator[Fault]:
+    if source.refused:
+        yield Fault(
+            "DatabaseRefused",
+            f"{source.name} is kept from clamd, which goes on with the last good one if there is one: {source.refused}",
+        )
+    since = _age_from(source)
+    failing = _describe_failure(source)
+    if since is None:
+        if failing and not source.refused:
+            yield Fault("NotFetched", f"{source.name} was never fetched: {failing}")
+        return
+    if seconds_between(since, now) > max_age:
+        what = f"was built at {since}" if source.name == OFFICIAL else f"was last asked for successfully at {since}"
+        yield Fault("TooOld", f"{source.name} {what}, longer ago than maxAge{f': {failing}' if failing else ''}")
+    elif failing:
+        reason = "CoolDown" if source.retry_after else "CheckFailing"
+        yield Fault(reason, f"{source.name} is young enough, but cannot be asked for newer: {failing}", severe=False)
+
+
+def _describe_failure(source: SignatureSource) -> str:
+    """Why it is not fetched now, and when it is tried again; empty if the last check was good."""
+    if not source.error:
+        return ""
+    retry, failure = source.retry_after, source.last_failure
+    long = retry and failure and seconds_between(failure, retry) >= _LONG_COOL_DOWN
+    when = f"at {retry}" if long else "within the hour, or at the next check"
+    return f"{_TIME_TAKEN.sub('', source.error)}; it is asked again {when}"
+
+
+def _unasked(report: SignatureReport) -> Iterator[SignatureSource]:
+    return (source for source in report.sources or () if _age_from(source) is None)
+
+
+def _age_from(source: SignatureSource) -> str | None:
+    """What its age counts from: the build, or of what is not signed the last successful check."""
+    return source.built if source.name == OFFICIAL else source.last_success
+
+
+def _describe(reports: Mapping[str, SignatureReport]) -> dict[str, Any]:
+    """`status.antivirus`: of the pod with the oldest signatures, so that it claims no more than what all have."""
+    oldest = min(reports.values(), key=lambda report: (report.time or "", report.version or "", report.engine or ""))
+    told = {"engine": oldest.engine, "signatureVersion": oldest.version, "signatureTime": oldest.time}
+    return {name: text for name, text in told.items() if text is not None}
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def seconds_to_next_change(verdict: SignatureVerdict | None, now: str) -> float | None:
+    """Seconds until age alone makes another verdict; None if it never does."""
+    if verdict is None or verdict.next_change is None:
+        return None
+    return max(0.0, (parse_time(verdict.next_change) - parse_time(now)).total_seconds())

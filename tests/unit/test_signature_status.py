@@ -1,0 +1,149 @@
+"""`SignaturesFresh` says what the ready pods report, and nothing in it moves while nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.outcomes import pod
+
+from mailfilter_operator.delivery import Pod
+from mailfilter_operator.signature_reports import SignatureReport, SignatureSource
+from mailfilter_operator.signature_status import SignatureVerdict, judge_signatures, seconds_to_next_change
+from mailfilter_operator.times import add_seconds
+
+NOW = "2026-11-23T09:00:00Z"
+DAY = 86400
+MAX_AGE = 4 * DAY
+
+
+def ago(seconds: float) -> str:
+    return add_seconds(NOW, -seconds)
+
+
+OFFICIAL = SignatureSource("official", ago(60), built=ago(DAY))
+LOCAL = SignatureSource("local.ndb", ago(60))
+
+
+def telling(*sources: SignatureSource, name: str = "mx-1", ready: bool = True, **report: str) -> Pod:
+    """A pod that tells of these sources."""
+    return pod(name, ready=ready, signatures=SignatureReport(sources=sources, **report))
+
+
+def judge(*pods: Pod, now: str = NOW) -> SignatureVerdict:
+    verdict = judge_signatures(pods, MAX_AGE, now)
+    assert verdict is not None
+    return verdict
+
+
+def brief(*pods: Pod, now: str = NOW) -> tuple[str, str]:
+    condition = judge(*pods, now=now).condition
+    return condition.status, condition.reason
+
+
+def test_young_signatures_are_fresh() -> None:
+    assert brief(telling(OFFICIAL, LOCAL)) == ("True", "Fresh")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (replace(OFFICIAL, built=ago(MAX_AGE)), ("True", "Fresh")),
+        (replace(OFFICIAL, built=ago(MAX_AGE + 1)), ("False", "TooOld")),
+        (replace(OFFICIAL, last_success=ago(90 * DAY)), ("True", "Fresh")),
+        (replace(LOCAL, last_success=ago(MAX_AGE + 1)), ("False", "TooOld")),
+        (replace(LOCAL, error="no route"), ("True", "CheckFailing")),
+        (replace(LOCAL, error="code 429", last_failure=NOW, retry_after=ago(-300)), ("True", "CoolDown")),
+        (replace(LOCAL, refused="it finds something"), ("False", "DatabaseRefused")),
+        (SignatureSource("local.ndb", error="not found", last_failure=NOW), ("False", "NotFetched")),
+        (SignatureSource("local.ndb", refused="it is empty"), ("False", "DatabaseRefused")),
+        (SignatureSource("local.ndb"), ("Unknown", "NotObserved")),
+        (replace(OFFICIAL, built=None), ("Unknown", "NotObserved")),
+    ],
+)
+def test_each_source_is_judged_by_what_is_known_of_it(source: SignatureSource, expected: tuple[str, str]) -> None:
+    assert brief(telling(source)) == expected
+
+
+def test_databases_that_clamd_did_not_load_are_not_fresh() -> None:
+    condition = judge(telling(OFFICIAL, not_loaded="bad.ndb: Malformed database")).condition
+    assert (condition.status, condition.reason) == ("False", "NotLoaded")
+    assert "bad.ndb: Malformed database" in condition.message
+
+
+def test_message_names_source_error_and_the_end_of_a_long_cool_down() -> None:
+    failing = replace(OFFICIAL, error="error code 403", last_failure=NOW, retry_after=ago(-DAY))
+    message = judge(telling(failing)).condition.message
+    assert "official" in message
+    assert "error code 403; it is asked again at 2026-11-24T09:00:00Z" in message
+
+
+def test_what_only_some_pods_have_is_said_so() -> None:
+    good, bad = telling(LOCAL), telling(replace(LOCAL, refused="it is empty"), name="mx-2")
+    condition = judge(good, bad).condition
+    assert (condition.status, condition.reason) == ("False", "DatabaseRefused")
+    assert "(in 1 of 2 ready pods)" in condition.message
+    assert "ready pods" not in judge(bad, replace(bad, name="mx-3")).condition.message
+
+
+def test_pods_that_were_not_asked_leave_it_open() -> None:
+    silent = replace(pod(), report=None)
+    assert judge_signatures((), MAX_AGE, NOW) is None
+    assert judge_signatures((silent,), MAX_AGE, NOW) is None
+    assert judge_signatures((telling(LOCAL), replace(silent, name="mx-2")), MAX_AGE, NOW) is None
+    assert brief(telling(LOCAL), replace(silent, name="mx-2", ready=False)) == ("True", "Fresh")
+
+
+def test_an_image_that_does_not_tell_is_unknown_and_hides_no_fault_of_another_pod() -> None:
+    old, bad = pod("mx-2"), telling(replace(LOCAL, refused="it is empty"))
+    assert brief(old) == ("Unknown", "NotObserved")
+    assert brief(telling(LOCAL), old) == ("Unknown", "NotObserved")
+    assert brief(old, bad) == ("False", "DatabaseRefused")
+
+
+def test_status_has_the_oldest_of_the_ready_pods_and_nothing_made_up() -> None:
+    new = telling(engine="ClamAV 1.4.7", version="27827", time=ago(DAY))
+    old = telling(name="mx-2", engine="ClamAV 1.4.6", version="27826", time=ago(2 * DAY))
+    told = {"engine": "ClamAV 1.4.6", "signatureVersion": "27826", "signatureTime": ago(2 * DAY)}
+    assert judge(new, old).antivirus == judge(old, new).antivirus == told
+    assert judge(new, telling(name="mx-2", engine="ClamAV 1.4.6")).antivirus == {"engine": "ClamAV 1.4.6"}
+    assert judge(pod()).antivirus == {}
+
+
+def test_it_is_looked_at_again_when_age_alone_changes_it() -> None:
+    verdict = judge(telling(OFFICIAL, LOCAL))
+    wait = seconds_to_next_change(verdict, NOW)
+    assert wait == MAX_AGE - DAY + 1
+    assert brief(telling(OFFICIAL, LOCAL), now=add_seconds(NOW, wait - 1)) == ("True", "Fresh")
+    assert brief(telling(OFFICIAL, LOCAL), now=add_seconds(NOW, wait)) == ("False", "TooOld")
+    assert seconds_to_next_change(judge(telling()), NOW) is None
+    assert seconds_to_next_change(None, NOW) is None
+
+
+@pytest.mark.parametrize("rest", [None, 300])
+@pytest.mark.parametrize("refused", [None, "it is empty"])
+@pytest.mark.parametrize("error", [None, "Unexpected response (500)"])
+@given(checks=st.tuples(st.integers(0, 3000), st.integers(0, 3000)))
+def test_checks_that_come_to_the_same_say_the_same(
+    error: str | None, refused: str | None, rest: int | None, checks: tuple[int, int]
+) -> None:
+    """A filter at rest is not written to: times of checks, of failures and of short rests are not in it."""
+
+    def check(at: int) -> SignatureVerdict:
+        retry = ago(at - rest) if rest and error else None
+        local = SignatureSource("local.ndb", ago(at + 10), ago(at), error, retry, refused)
+        official = replace(OFFICIAL, last_success=ago(at), last_failure=ago(at), error=error)
+        return judge(telling(local, official))
+
+    first, second = map(check, checks)
+    assert (first.condition, first.antivirus) == (second.condition, second.antivirus)
+
+
+def test_how_long_a_connection_was_tried_is_not_told() -> None:
+    def message(milliseconds: int) -> str:
+        failing = replace(LOCAL, error=f"Connection timed out after {milliseconds} milliseconds")
+        return judge(telling(failing)).condition.message
+
+    assert message(30001) == message(30002)
