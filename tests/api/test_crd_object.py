@@ -41,7 +41,7 @@ def test_short_name_and_category(api_tier: Connection) -> None:
 def test_printed_columns(api_tier: Connection) -> None:
     wide = api_tier.kubectl("get", "mf", f"--namespace={NAMESPACE}", "--output=wide")
 
-    assert wide.splitlines()[0].split() == ["NAME", "READY", "DOMAINS", "DNS", "AGE", "REASON", "IMAGE"]
+    assert wide.splitlines()[0].split() == ["NAME", "READY", "DOMAINS", "DNS", "SIGNATURES", "AGE", "REASON", "IMAGE"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_selectable_fields(api_tier: Connection, selector: str, found: bool) -> 
 def test_explain_knows_every_level(api_tier: Connection) -> None:
     printed = api_tier.kubectl("explain", "mailfilter.spec.antivirus.signatures.source")
 
-    assert printed.split("ENUM:")[1].split()[:3] == ["Mirror", "Official", "CustomOnly"]
+    assert printed.split("ENUM:")[1].split()[:4] == ["Shared", "Mirror", "Official", "CustomOnly"]
     assert "CustomOnly: only the databases" in " ".join(printed.split())
 
 
