@@ -95,9 +95,14 @@ def config_refused(error: str) -> Event:
 
 
 def signatures_changed(now: tuple[str, str], before: tuple[str, str], message: str) -> list[Event]:
-    """What is said when `SignaturesFresh`, by status and reason, became False, is so for another reason, or is True."""
+    """What is said when `SignaturesFresh`, by status and reason, became False, is so for another reason, or is True.
+
+    True may still mean that nothing newer can be fetched.
+    """
     if now != before and now[0] == "False":
         return [Event("Warning", "SignaturesStale", message)]
+    if now != before and now[1] in {"CoolDown", "CheckFailing"}:
+        return [Event("Warning", "SignatureCheckFailing", message)]
     if now[0] == "True" and before[0] == "False":
         return [Event("Normal", "SignaturesFresh", "All ready pods have fresh signatures again.")]
     return []

@@ -34,7 +34,7 @@ class SignatureSource:
     refused: str | None = None
     """What is wrong with the database that it has; the one before serves."""
     built: str | None = None
-    """When the newest of its signed databases was built."""
+    """When `daily` was built, which is what grows old; where there is none, the newest of its signed databases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def _read_source(entry: Mapping[str, Any]) -> SignatureSource | None:
     databases = entry.get("databases")
     told = databases[:MOST_SOURCES] if isinstance(databases, list) else ()
     matches = (_DATABASE.fullmatch(text) for text in told if isinstance(text, str))
-    built = [time for match in matches if match and (time := _read_epoch(int(match[3])))]
+    built = {match[1]: time for match in matches if match and (time := _read_epoch(int(match[3])))}
+    daily = [time for name, time in built.items() if name.startswith("daily.")]
     return SignatureSource(
         name,
         _read_epoch(entry.get("lastSuccess")),
@@ -85,7 +86,7 @@ def _read_source(entry: Mapping[str, Any]) -> SignatureSource | None:
         _read_text(entry.get("error"), 300),
         _read_epoch(entry.get("retryAfter")),
         _read_text(entry.get("refused"), 300),
-        max(built, default=None),
+        max(daily or built.values(), default=None),
     )
 
 

@@ -51,8 +51,10 @@ _ORDER = ("DatabaseRefused", "NotLoaded", "TooOld", "NotFetched", "CoolDown", "C
 def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict | None:
     """The verdict over all ready pods, *max_age* in seconds; None if not all of them have been asked."""
     ready = [pod for pod in pods if pod.ready]
+    if not ready:
+        return SignatureVerdict(Condition(UNKNOWN, "NotObserved", "No pod is ready."), {}, None)
     reports = {pod.name: pod.report.signatures for pod in ready if pod.report is not None}
-    if not ready or len(reports) < len(ready):
+    if len(reports) < len(ready):
         return None
     ages = [time for report in reports.values() for source in report.sources or () if (time := _age_from(source))]
     limits = [limit for time in ages if (limit := add_seconds(time, max_age + 1)) > now]

@@ -80,7 +80,6 @@ def test_install_file_holds_what_it_should() -> None:
         "ClusterRole/mailfilter-view",
         "Deployment/mailfilter-operator",
         "ServiceAccount/mailfilter-signatures",
-        "ConfigMap/mailfilter-signatures",
         "Deployment/mailfilter-signatures",
         "Service/mailfilter-signatures",
         "NetworkPolicy/mailfilter-signatures",
@@ -165,7 +164,10 @@ def test_web_server_of_the_signatures_can_write_nothing_and_sees_no_secret() -> 
 
     assert httpd["volumeMounts"] == [{"name": "signatures", "mountPath": names.SIGNATURE_DIRECTORY, "readOnly": True}]
     (policy,) = load(INSTALL)["NetworkPolicy/mailfilter-signatures"]["spec"]["ingress"]
-    assert policy == {"from": [{"namespaceSelector": {}}], "ports": [{"port": "http", "protocol": "TCP"}]}
+    assert policy["ports"] == [{"port": "http", "protocol": "TCP"}]
+    assert policy["from"] == [
+        {"namespaceSelector": {}, "podSelector": {"matchLabels": {names.LABEL_PART_OF: "mailfilter"}}},
+    ]
 
 
 def test_operator_sends_filters_to_the_service_that_is_installed() -> None:

@@ -11,6 +11,7 @@ from tests.mail.system import MailSystem
 
 ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "manifests" / "install.yaml"
+NAMESPACE = ROOT / "manifests" / "namespace.yaml"
 MAILFILTER = Path(__file__).parent / "mailfilter.yaml"
 OPERATOR_NAMESPACE = "mailfilter-system"
 OPERATOR_PODS = (f"--namespace={OPERATOR_NAMESPACE}", "--selector=app.kubernetes.io/name=mailfilter-operator")
@@ -27,8 +28,9 @@ _SHARED_SIGNATURES = {
 
 def install_operator(system: MailSystem) -> None:
     """Apply install.yaml and return when the operator's pod is ready."""
-    system.kubectl.apply_files([INSTALL])
+    system.kubectl.apply_files([NAMESPACE])
     system.kubectl.apply(_SHARED_SIGNATURES)
+    system.kubectl.apply_files([INSTALL])
     system.kubectl.wait_rolled_out(OPERATOR_NAMESPACE, "deployment/mailfilter-operator")
 
 

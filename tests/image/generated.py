@@ -62,6 +62,7 @@ GRAMMARS: dict[str, Strategy] = {
     r"dkim\.selector": NAMES,
     r"rotationID": st.from_regex(r"[-A-Za-z0-9._:]{0,20}", fullmatch=True),
     r"interval|overlap|removeAfter": st.sampled_from(["90s", "30m", "12h", "7d", "1d12h"]),
+    r"maxAge": st.sampled_from(["1h", "96h", "7d", "1d12h"]),
     r"prefix": st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True),
     r"revoked\[\]": st.just("mx-dkim-a379a6f6ee-r0"),
     r"resolvers\[\]": st.sampled_from(["192.0.2.53", "[2001:db8::53]:5353"]),

@@ -83,7 +83,7 @@ def test_a_broken_custom_database_is_set_aside(pod: Pod) -> None:
     container = pod.start("freshclam")
     first = pod.start("clamd")
     wait_ready(pod, "clamd")
-    wait_until(lambda: "page.ndb could not be" in container.output(), 20, "the report")
+    wait_until(lambda: "page.ndb is not used: clamd cannot load it" in container.output(), 20, "the report")
     first.kill()
     pod.start("clamd")
     wait_ready(pod, "clamd", seconds=15)

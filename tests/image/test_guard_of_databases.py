@@ -79,6 +79,7 @@ def test_a_good_database_is_let_in(tmp_path: Path, name: str, content: str) -> N
         ("off.cfg", "ARCHIVE:0x0:0:255\n", "a database of the kind .cfg may switch off what finds viruses"),
         ("trust.crb", "x\n", "a database of the kind .crb may .*"),
         ("any.cud", "x\n", "a database of the kind .cud may .*"),
+        ("zip.ftm", "0:0:504b0304:Other:CL_TYPE_ANY:CL_TYPE_IGNORED\n", "a database of the kind .ftm may .*"),
         ("readme.txt", "x\n", "clamd loads no database of the kind .txt"),
     ],
 )
@@ -98,11 +99,45 @@ def test_others_that_went_bad_let_nothing_in(tmp_path: Path) -> None:
     assert prove(tmp_path, "good.ndb", pattern("Good"), "other.ndb")[0] == 1
 
 
+def test_what_the_configuration_excludes_does_not_count_against_a_database(tmp_path: Path) -> None:
+    """Else leaving the one bad signature out, which is the remedy, would change nothing."""
+    (tmp_path / "mailfilter-exclude.ign2").write_text("Every.Mail.UNOFFICIAL\nEvery.Mail\n")
+    assert prove(tmp_path, "every.ndb", EVERY_MAIL + pattern("Good"), "mailfilter-exclude.ign2") == (0, "")
+
+
+def test_a_container_too_small_to_try_any_database_says_so(tmp_path: Path) -> None:
+    status, said = prove(tmp_path, "local.ndb", pattern("Good"), memory=str(64 << 20))
+    assert (status, said) == (1, "to test it takes more than 64 MiB; raise spec.pod.resources.freshclam.limits.memory")
+
+
 def test_a_database_too_large_for_the_memory_is_refused_in_words(tmp_path: Path) -> None:
     """Before the container's memory is used up: the kernel would end freshclam with it."""
     lines = (f"{number:032x}:{number + 1}:Test.Hash-{number}\n" for number in range(600_000))
     status, said = prove(tmp_path, "large.hdb", "".join(lines), memory=str(128 << 20))
     assert (status, said) == (1, "to test it takes more than 64 MiB; raise spec.pod.resources.freshclam.limits.memory")
+
+
+ASK_TWICE = f"""\
+. {PROGRAMS}/source-state
+. {PROGRAMS}/keep-custom
+lib=/tmp settings=/dev/null database=/var/lib/clamav own=/tmp file=local.ndb
+echo offered >/tmp/local.ndb
+for time in first second; do
+    if proven; then echo let in; else echo "$verdict"; fi
+done
+"""
+
+
+@pytest.mark.parametrize(("status", "afterwards"), [(1, "why not"), (2, "let in")])
+def test_only_a_verdict_is_kept(tmp_path: Path, status: int, afterwards: str) -> None:
+    """A database that could not be tried, for want of time or room, is tried again."""
+    tmp_path.chmod(0o1777)
+    trial = tmp_path / "prove-database"
+    trial.write_text(f"#!/bin/sh\n[ -e /tmp/tried ] && exit\n>/tmp/tried\necho why not\nexit {status}\n")
+    trial.chmod(0o755)
+
+    found = run_in_rootfs(["sh", "-c", ASK_TWICE], {tmp_path: "/tmp"})
+    assert found.stdout.splitlines() == ["why not", afterwards], found.stderr
 
 
 class Server:

@@ -1,6 +1,7 @@
 """The signature service that all filters share, and the pods that take from it."""
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def test_pods_take_from_the_service_and_cause_no_request_upstream(pod: Pod, serv
     ]
 
 
+def test_without_a_configuration_the_clamav_network_is_asked(service: Service) -> None:
+    container = service.mirror()
+    wait_until(lambda: "database.clamav.net" in container.output(), 30, "the attempt")
+
+
 def test_an_update_reaches_a_pod_by_the_versions(pod: Pod, service: Service) -> None:
     """Both freshclams look once a day; upstream's is started anew in place of its next look."""
     mirror = service.start(MIRROR + "Checks 1\n")
@@ -95,6 +101,43 @@ def test_a_new_container_on_the_same_volume_keeps_away_as_long_as_it_was_told_to
     second = service.mirror()
     wait_until(lambda: "cool-down" in second.output(), 20, "freshclam keeps away")
     assert service.requests() == before
+
+
+LARGE = 64 << 20
+"""Bytes; more than the kernel keeps for a client that does not read."""
+
+HOLD = f"""\
+import socket, time
+for _ in range(100):
+    held = socket.socket()
+    if held.connect_ex(("127.0.0.1", {PORT})) == 0:
+        break
+    time.sleep(0.1)
+held.sendall(b"GET /large HTTP/1.0\\r\\n\\r\\n")
+time.sleep(8)
+received = 0
+try:
+    while chunk := held.recv(1 << 20):
+        received += len(chunk)
+except ConnectionError:
+    pass
+print("received", received, flush=True)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "whole"), [(3, False), (60, True)])
+def test_a_client_that_does_not_read_is_let_go(pod: Pod, service: Service, seconds: int, *, whole: bool) -> None:
+    """Each takes one of the web server's connections."""
+    served = service.volume / "served"
+    served.mkdir()
+    with (served / "large").open("wb") as large:
+        large.truncate(LARGE)
+    argv = ("env", f"MAILFILTER_DOWNLOAD_SECONDS={seconds}", f"{PROGRAMS}/serve-signatures")
+    pod.start("httpd", *argv, extra={service.volume: "/var/lib/clamav"})
+    client = pod.start_outside("client", sys.executable, "-c", HOLD)
+    wait_until(lambda: "received " in client.output(), 30, "the end of the client")
+
+    assert (int(client.output().split()[-1]) > LARGE) is whole
 
 
 def test_only_complete_databases_are_served_and_only_to_be_read(pod: Pod, service: Service) -> None:

@@ -57,6 +57,20 @@ def test_later_checks_that_come_to_the_same_write_nothing(running: World, error:
         running.pass_time(7200)
 
 
+def test_a_check_that_fails_is_said_once_although_signatures_are_young_enough(running: World) -> None:
+    say(running, official(running))
+    running.look()
+    for _ in range(3):
+        failing = official(
+            running, error="the server refused to answer: error code 429", retry_after="2027-01-01T00:00:00Z"
+        )
+        say(running, failing)
+        running.look()
+        running.pass_time(7200)
+    assert running.condition("SignaturesFresh")[:2] == ("True", "CoolDown")
+    assert [reason for reason in running.events() if reason.startswith("Signature")] == ["SignatureCheckFailing"]
+
+
 def test_signatures_that_become_too_old_are_said_at_the_time_and_without_an_event_of_the_cluster(
     running: World,
 ) -> None:

@@ -53,6 +53,14 @@ def test_everything_is_read() -> None:
     )
 
 
+def test_signatures_are_as_old_as_daily_whatever_else_is_new() -> None:
+    names = ["bytecode.cvd:340:1763700000", "daily.cld:27826:1763633592", "main.cvd:62:1624408800"]
+    (source,) = parse_signature_report({"sources": [{**OFFICIAL, "databases": names}]}).sources or ()
+    assert source.built == "2025-11-20T10:13:12Z"
+    (source,) = parse_signature_report({"sources": [{**OFFICIAL, "databases": names[::2]}]}).sources or ()
+    assert source.built == "2025-11-21T04:40:00Z"
+
+
 def test_an_image_that_tells_nothing_is_told_from_one_without_sources() -> None:
     assert parse_signature_report({}).sources is None
     assert parse_signature_report({"sources": []}).sources == ()

@@ -43,6 +43,12 @@ def brief(*pods: Pod, now: str = NOW) -> tuple[str, str]:
     return condition.status, condition.reason
 
 
+def test_nothing_is_claimed_while_no_pod_is_ready() -> None:
+    assert brief() == ("Unknown", "NotObserved")
+    assert brief(telling(OFFICIAL, ready=False)) == ("Unknown", "NotObserved")
+    assert judge().antivirus == {}
+
+
 def test_young_signatures_are_fresh() -> None:
     assert brief(telling(OFFICIAL, LOCAL)) == ("True", "Fresh")
 
@@ -90,7 +96,6 @@ def test_what_only_some_pods_have_is_said_so() -> None:
 
 def test_pods_that_were_not_asked_leave_it_open() -> None:
     silent = replace(pod(), report=None)
-    assert judge_signatures((), MAX_AGE, NOW) is None
     assert judge_signatures((silent,), MAX_AGE, NOW) is None
     assert judge_signatures((telling(LOCAL), replace(silent, name="mx-2")), MAX_AGE, NOW) is None
     assert brief(telling(LOCAL), replace(silent, name="mx-2", ready=False)) == ("True", "Fresh")
