@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mailfilter_operator.dkim.keys import RETIRED, DkimKey
 from mailfilter_operator.dkim.published import Look, Publication, explain, judge_dkim
 from mailfilter_operator.dkim.records import DnsRecord, build_dkim_record
-from mailfilter_operator.dkim.states import Sighting
+from mailfilter_operator.dkim.states import Place, Sighting
 from mailfilter_operator.dkim.suggestions import judge_dmarc, judge_spf
 from mailfilter_operator.times import add_seconds, seconds_between
 
@@ -84,8 +84,8 @@ def judge(watched: Watched, seen: Mapping[str, Seen]) -> Publication:
     return Publication(state, observed, silent, 0)
 
 
-def find_sightings(keys: Iterable[DkimKey], seen: Mapping[str, Seen]) -> dict[str, Sighting]:
-    """What DNS says of the records of *keys*, as far as it was asked since the start.
+def find_sightings(keys: Iterable[DkimKey], seen: Mapping[str, Seen]) -> dict[Place, Sighting]:
+    """What DNS says of the records of *keys*, as far as it was asked since the start; by key, as two can have one name.
 
     Not of retired ones: the name of an alternating selector is another key's now.
     """
@@ -100,7 +100,7 @@ def find_sightings(keys: Iterable[DkimKey], seen: Mapping[str, Seen]) -> dict[st
             published = None if publication.state == "Unknown" else publication.state == "Published"
             other_until = seen[record.name].other_until
             others = int(seconds_between(look.at, other_until)) if other_until else 0
-            found[record.name] = Sighting(published, look.at, max(publication.wait, others))
+            found[key.domain, key.slot] = Sighting(published, look.at, max(publication.wait, others))
     return found
 
 

@@ -94,5 +94,5 @@ def test_record_counts_only_after_the_time_of_what_was_there_before() -> None:
     after = look(RECORD.value, at=add_seconds(samples.NOW, 600))
     found = find_sightings([KEY], {RECORD.name: seen(before, after)})
 
-    assert found[RECORD.name].published is True
-    assert found[RECORD.name].wait == 6600
+    assert found[KEY.domain, KEY.slot].published is True
+    assert found[KEY.domain, KEY.slot].wait == 6600
