@@ -5,7 +5,7 @@ What was answered is kept in memory, by MailFilter; an answer wakes its MailFilt
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -50,6 +50,14 @@ class Inquiries:
             if found is None or found.uid != uid:
                 found = self._memories[key] = Memory(uid)
             return Memory(uid, dict(found.records), dict(found.probes))
+
+    def keep_only(self, key: Key, uid: str, records: Collection[str], pods: Collection[str]) -> None:
+        """Forget what is known of other *records* (names) and *pods* (UIDs): nobody will ask for it."""
+        with self._lock:
+            memory = self._memories.get(key)
+            if memory is not None and memory.uid == uid:
+                memory.records = {name: seen for name, seen in memory.records.items() if name in records}
+                memory.probes = {pod: probe for pod, probe in memory.probes.items() if pod in pods}
 
     def forget(self, key: Key) -> None:
         """The MailFilter is gone."""

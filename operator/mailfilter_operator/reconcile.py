@@ -192,6 +192,8 @@ def _follow_up(
     wishes, rules = read_wishes(valid.spec, valid.own_keys), read_rules(valid.spec)
     records = build_records(key_plan.keys, valid.spec)
     watched = build_watched(records, recalled)
+    live = {pod.manifest["metadata"]["uid"] for pod in pods}
+    operator.inquiries.keep_only(place, valid.uid, {entry.name for entry in watched}, live)
     mails = build_probe_mails(valid.spec.dkim.sign, key_plan.signing, build_record_values(key_plan.signing))
     times = [
         ask_for_records(operator.inquiries, operator.ask_dns, place, memory, watched, valid.spec, now),

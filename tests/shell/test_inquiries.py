@@ -65,3 +65,17 @@ def test_probe_that_fails_unexpectedly_is_made_again_with_back_off(
     world.look()
     world.look()
     assert world.condition("Signing")[0] == "True"
+
+
+def test_what_is_known_of_pods_and_records_goes_with_them(running: World) -> None:
+    uid = running.object("MailFilter", "mx")["metadata"]["uid"]
+    for number in (2, 3, 4):
+        running.cluster.remove("Pod", "mail", f"mx-{number - 1}")
+        running.put_pod(number=number)
+        running.apply(domains=[{"name": f"{number}.example"}])
+        running.settle()
+    known = running.inquiries.recall(("mail", "mx"), uid)
+
+    assert list(known.probes) == [running.object("Pod", "mx-4")["metadata"]["uid"]]
+    keys = running.keys()
+    assert set(known.records) == {f"{key.selector}._domainkey.{key.domain}" for key in keys if key.state != "Retired"}
