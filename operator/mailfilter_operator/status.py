@@ -22,6 +22,7 @@ from mailfilter_operator.domain_status import (
     summarise_records,
 )
 from mailfilter_operator.errors import ClusterError, InvalidReference, InvalidSpec, MailFilterError
+from mailfilter_operator.pod_probes import NO_ANSWER, NO_READY_POD
 from mailfilter_operator.pod_reports import Verdict
 from mailfilter_operator.signature_status import SignatureVerdict
 from mailfilter_operator.validate import Note
@@ -274,8 +275,9 @@ def _dns_published(outcome: Outcome, seen: Mapping[str, Any] | None, *, same_rec
 
 
 def _signing(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
-    """As it was seen, until pods have been asked: after a restart, or of a new pod."""
-    if outcome.domains is None or (outcome.domains.signing is None and seen is not None):
+    """As it was seen, until pods have been asked: after a restart, or of a new pod beside others."""
+    no_pod_then = seen is not None and seen["message"].startswith((NO_READY_POD, NO_ANSWER))
+    if outcome.domains is None or (outcome.domains.signing is None and seen is not None and not no_pod_then):
         return _as_seen(seen)
     return compute_signing(outcome.domains)
 
