@@ -64,7 +64,11 @@ class Fleet(RuleBasedStateMachine):
             if key.state == PENDING:
                 self.published[record_name(key)] = True
 
-    @rule(bits=st.sampled_from([2048, 3072]), rotation_id=st.sampled_from(["", "a", "b"]), alternating=st.booleans())
+    @rule(
+        bits=st.sampled_from([2048, 3072]),
+        rotation_id=st.sampled_from(["", "a/", "/a", "b/a"]),
+        alternating=st.booleans(),
+    )
     def spec_is_edited(self, bits: int, rotation_id: str, *, alternating: bool) -> None:
         self.wish = replace(WISH, bits=bits, rotation_id=rotation_id, alternating=alternating)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mailfilter_operator import names
 from mailfilter_operator.dkim.keys import ACTIVE, PENDING, RETIRED, RETIRING, DkimKey, State, read_public_der
-from mailfilter_operator.dkim.lines import Rules, Wish
+from mailfilter_operator.dkim.lines import Rules, Wish, answer, is_asked_anew
 from mailfilter_operator.times import add_seconds
 
 Happening = Literal["wanted", "published", "replaced", "unwanted", "wanted again", "revoked", "overlap over", "expired"]
@@ -115,7 +115,7 @@ def is_rotation_due(wish: Wish, active: DkimKey, now: str) -> bool:
     """Tell whether another key than the one that signs is asked for."""
     if wish.own is not None:
         return not fits(wish, active)
-    asked = bool(wish.rotation_id) and wish.rotation_id != active.rotation_id
+    asked = is_asked_anew(wish.rotation_id, active.rotation_id)
     old = wish.interval is not None and now >= add_seconds(active.signing_since or active.created, wish.interval)
     return asked or old or not fits(wish, active)
 
@@ -186,7 +186,7 @@ def _leave_one(line: list[DkimKey], state: State, happening: Happening, now: str
 def _keep_or_drop(wish: Wish, key: DkimKey, now: str, *, wanted: bool) -> DkimKey:
     if not wanted or not fits(wish, key):
         return _move(key, "unwanted", now)
-    return replace(key, rotation_id=wish.rotation_id)
+    return replace(key, rotation_id=answer(wish.rotation_id, key.rotation_id))
 
 
 def _take_back(
@@ -204,7 +204,7 @@ def _take_back(
         if (key.state == RETIRING or (key.state == RETIRED and (key is newest or wish.own is not None)))
         and not key.revoked
         and fits(wish, key)
-        and key.rotation_id == wish.rotation_id
+        and not is_asked_anew(wish.rotation_id, key.rotation_id)
         and key.selector not in in_use
     ]
     best = max(earlier, key=lambda key: (key.state == RETIRING, *_age_order(key)), default=None)
