@@ -100,6 +100,8 @@ def test_domain_that_comes_back_signs_with_the_key_it_had(world: World) -> None:
     assert world.content("Secret")["Secret/mx-keyring"]["data"] == keyring["data"]
     assert records(world) == lines
     assert world.events() == ["KeyCreated", "KeyCreated", "KeyActivated"]
+    (event,) = [found for found in world.cluster.objects.values() if found.get("reason") == "KeyActivated"]
+    assert "seen" not in event["message"], "with activation: AtOnce nobody looks for the record first"
 
 
 def test_selector_of_the_spec_does_not_replace_a_key(running: World) -> None:
