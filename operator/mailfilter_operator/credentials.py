@@ -34,6 +34,15 @@ def is_salt(text: str | None) -> bool:
     return text is not None and _SALT.fullmatch(text) is not None
 
 
+def derive_freshclam_salt(salt: str) -> str:
+    """The salt of files that freshclam's container alone mounts, by which *salt* cannot be found out.
+
+    That container reads what the Internet sends, and the manifest with the hashes of all files: with the salt of the
+    others it could guess what is weak in those.
+    """
+    return hashlib.blake2b(b"freshclam", key=bytes.fromhex(salt), digest_size=32).hexdigest()
+
+
 def compute_password_hash(path: str, value: str, salt: str) -> str:
     """Hash for rspamd of a password, or *value* itself if it is a hash already. *path* names where it was found.
 

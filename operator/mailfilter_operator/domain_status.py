@@ -1,5 +1,6 @@
 """What status says of domains, keys and DNS records, and the conditions `DNSPublished` and `Signing`."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ from mailfilter_operator.api import Domain, Spec
 from mailfilter_operator.conditions import FALSE, TRUE, UNKNOWN, Condition
 from mailfilter_operator.dkim.keys import ACTIVE, PENDING, RETIRED, RETIRING, DkimKey
 from mailfilter_operator.dkim.lines import Wish
-from mailfilter_operator.dkim.published import Publication
+from mailfilter_operator.dkim.published import PUBLISHED, Publication
+from mailfilter_operator.dkim.published import UNKNOWN as NOT_KNOWN
 from mailfilter_operator.dkim.record_schedule import UNKNOWN as UNASKED
 from mailfilter_operator.dkim.record_schedule import Watched
 from mailfilter_operator.dkim.records import DnsRecord, build_dkim_record
@@ -30,6 +32,8 @@ class RecordReport:
     record: DnsRecord
     key_state: str
     publication: Publication
+    asked: bool = False
+    """DNS has been asked since the operator started; else the publication is what status had."""
 
     @property
     def state(self) -> str:
@@ -70,23 +74,47 @@ def _suggest(domains: Iterable[Domain], ttl: int) -> Iterator[DnsRecord]:
             yield build_dmarc_record(domain.name, domain.dmarc.policy, domain.dmarc.aggregate_reports, ttl)
 
 
-def build_watched(records: Iterable[KeyRecord], status: Mapping[str, Any]) -> tuple[Watched, ...]:
-    """What is asked for in DNS; *status* is that of before, which a restart does not lose."""
-    known = {(entry["name"], entry["value"]): entry["state"] for entry in status.get("dnsRecords") or ()}
+Recalled = Mapping[tuple[str, str], Publication]
+"""By name and value of a record."""
+
+
+def build_watched(records: Iterable[KeyRecord], recalled: Recalled) -> tuple[Watched, ...]:
+    """What is asked for in DNS; *recalled* is what was known before, which a restart does not lose."""
     return tuple(
-        Watched(record, known.get((record.name, record.value), "Unknown"), key.seen_again if key else "")
+        Watched(
+            record,
+            # One whose key waits has to be seen again, whatever is known of it.
+            NOT_KNOWN if key and key.state == PENDING else recall_publication(record, UNASKED, recalled).state,
+            key.seen_again if key else "",
+        )
         for key, record in records
     )
 
 
-def recall_publication(record: DnsRecord, publication: Publication, status: Mapping[str, Any]) -> Publication:
+def recall_publication(record: DnsRecord, publication: Publication, recalled: Recalled) -> Publication:
     """What is known of a record: what was asked for, else what status had of the same record."""
-    if publication is not UNASKED:
-        return publication
-    for entry in status.get("dnsRecords") or ():
-        if (entry["name"], entry["value"]) == (record.name, record.value) and entry["state"] != RETIRING:
-            return Publication(entry["state"], entry.get("observed"), (), 0)
-    return publication
+    return recalled.get((record.name, record.value), publication) if publication is UNASKED else publication
+
+
+def read_recalled(status: Mapping[str, Any]) -> Recalled:
+    """What *status* says of its records. `Retiring` were published if its summary counted them all; else: unknown."""
+    records = status.get("dnsRecords") or ()
+    states = [entry["state"] for entry in records if entry["purpose"] == "DKIM"]
+    counted = re.match("([0-9]+)/", status.get("dnsSummary", ""))
+    most = states.count(PUBLISHED) + states.count(RETIRING)
+    of_retiring = PUBLISHED if counted and int(counted[1]) == most else NOT_KNOWN
+    return {
+        (entry["name"], entry["value"]): Publication(
+            of_retiring if entry["state"] == RETIRING else entry["state"], entry.get("observed"), (), 0
+        )
+        for entry in records
+    }
+
+
+def is_recalled(report: DomainReport, status: Mapping[str, Any]) -> bool:
+    """Tell whether nothing was asked of the DKIM records of *status*, so that what that says of them still holds."""
+    asked = any(entry.asked for entry in report.records if entry.record.purpose == "DKIM")
+    return not asked and describe_records(report) == status.get("dnsRecords")
 
 
 def describe_domains(report: DomainReport, instance: str) -> list[dict[str, Any]]:

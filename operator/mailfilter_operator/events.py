@@ -30,8 +30,8 @@ def key_created(key: DkimKey) -> Event:
 
 
 def key_activated(key: DkimKey) -> Event:
-    """A key takes over."""
-    return Event("Normal", "KeyActivated", f"{key.domain} signs with the key {key.selector}, whose record was seen.")
+    """A key takes over: its record was seen, or activation is AtOnce."""
+    return Event("Normal", "KeyActivated", f"{key.domain} signs with the key {key.selector} now.")
 
 
 def key_retired(key: DkimKey) -> Event:

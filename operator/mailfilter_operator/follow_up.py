@@ -6,12 +6,14 @@ from mailfilter_operator.api import Spec
 from mailfilter_operator.delivery import Pod
 from mailfilter_operator.dkim.published import Look
 from mailfilter_operator.dkim.record_schedule import Watched, find_due, note
-from mailfilter_operator.inquiries import Inquiries, Key, Memory
+from mailfilter_operator.inquiries import Inquiries, Keep, Key, Memory
 from mailfilter_operator.pod_probes import PodProbe, find_due_probes, name_subject
 from mailfilter_operator.signing import ProbeMail, ProbeResult
 
 AskDns = Callable[[Sequence[str], Sequence[str]], Mapping[str, Look]]
 """What name servers say of TXT at names; the second are resolvers, none for the zones' own servers."""
+
+_UNASKED = "it could not be asked for; the log of the operator says why"
 
 ProbeSigning = Callable[[str, Sequence[ProbeMail]], tuple[ProbeResult, ...]]
 """How a pod (by IP) signs mails."""
@@ -30,16 +32,18 @@ def ask_for_records(
     due, following = find_due(watched, memory.records, memory.uid, now)
     if due:
 
-        def question() -> Callable[[Memory], None]:
-            looks = ask_dns(due, spec.dns.resolvers)
+        def question() -> Keep:
+            return keep_looks(ask_dns(due, spec.dns.resolvers))
 
+        def keep_looks(looks: Mapping[str, Look]) -> Keep:
             def keep(kept: Memory) -> None:
                 for name, look in looks.items():
                     kept.records[name] = note(kept.records.get(name), look)
 
             return keep
 
-        inquiries.ask(key, memory.uid, "DNS", question)
+        failure = {name: Look(name, now, (), 0, _UNASKED) for name in due}
+        inquiries.ask(key, memory.uid, "DNS", question, keep_looks(failure))
     return following
 
 
@@ -79,9 +83,10 @@ def _probe(
     uid, ip = pod
     subject = name_subject(mails)
 
-    def question() -> Callable[[Memory], None]:
-        results = probe(ip, mails)
+    def question() -> Keep:
+        return keep_results(probe(ip, mails))
 
+    def keep_results(results: tuple[ProbeResult, ...]) -> Keep:
         def keep(kept: Memory) -> None:
             before = kept.probes.get(uid)
             times = before.times + 1 if before and before.subject == subject else 1
@@ -89,4 +94,5 @@ def _probe(
 
         return keep
 
-    inquiries.ask(key, memory.uid, f"signatures of the pod {ip}", question)
+    failure = tuple(ProbeResult(mail.sender, "", (), dict.fromkeys(mail.records, _UNASKED)) for mail in mails)
+    inquiries.ask(key, memory.uid, f"signatures of the pod {ip}", question, keep_results(failure))

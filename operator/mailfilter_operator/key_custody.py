@@ -17,7 +17,7 @@ from mailfilter_operator.dkim.keyring import find_places, parse_keyring
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.dkim.lines import SLOTS, Rules, Wish
 from mailfilter_operator.dkim.slots import KeyPlan, KeyRequest, plan_keys
-from mailfilter_operator.dkim.states import Sighting, confirm_left
+from mailfilter_operator.dkim.states import Place, Sighting, confirm_left
 from mailfilter_operator.errors import ClusterError
 from mailfilter_operator.keygen import make_keys
 from mailfilter_operator.observed import Observed
@@ -60,22 +60,25 @@ class KeyCustody:
         self,
         wishes: tuple[Wish, ...],
         keys: tuple[DkimKey, ...],
-        sightings: Mapping[str, Sighting],
+        sightings: Mapping[Place, Sighting],
         rules: Rules,
     ) -> KeyPlan:
         """Let happen to *keys* what is due, and make what is missing. Raises ClusterError."""
 
-        def plan(existing: tuple[DkimKey, ...]) -> KeyPlan:
-            found = plan_keys(wishes, existing, sightings, rules, self.now(), self.mailfilter.metadata.name)
+        def plan(existing: tuple[DkimKey, ...], seen: Mapping[Place, Sighting]) -> KeyPlan:
+            found = plan_keys(wishes, existing, seen, rules, self.now(), self.mailfilter.metadata.name)
             for key in found.in_storing_order:
                 self._store(key)
             for key in found.deletions:
                 self._delete(key)
             return found
 
-        first = plan(keys)
+        first = plan(keys, sightings)
         made = tuple(self._make(first.requests))
-        return plan((*first.keys, *made)) if made else first
+        # In the place of a key whose record was seen there may be a new one, whose record was not.
+        new = {(key.domain, key.slot) for key in made}
+        of_old = {place: sighting for place, sighting in sightings.items() if place not in new}
+        return plan((*first.keys, *made), of_old) if made else first
 
     def confirm_left(self, plan: KeyPlan) -> KeyPlan:
         """Note of keys that sign no more that every pod has stopped to sign with them. Raises ClusterError."""

@@ -12,6 +12,10 @@ FIRST_WAIT = 5.0
 LONGEST_WAIT = 600.0
 
 
+NO_READY_POD = "No pod is ready, so that none can sign a probe mail."
+NO_ANSWER = "No ready pod answers, so that none can be asked to sign a probe mail."
+
+
 @dataclass(frozen=True, slots=True)
 class PodProbe:
     """How a pod signed the mails called `subject`, at an RFC 3339 time, when asked for the `times`th time."""
@@ -54,12 +58,15 @@ def find_due_probes(
 def judge_pods(
     pods: Iterable[Pod], probes: Mapping[str, PodProbe], mails: Sequence[ProbeMail]
 ) -> SigningVerdict | None:
-    """What the ready pods have shown; None if not all of them have been asked."""
+    """What the ready pods have shown, which is nothing if none is there; None if not all of them have been asked."""
     subject = name_subject(mails)
-    ready = {pod.manifest["metadata"]["uid"]: pod.name for pod in pods if pod.ready}
+    there = [pod for pod in pods if pod.ready]
+    ready = {pod.manifest["metadata"]["uid"]: pod.name for pod in there}
     known = {uid: probe for uid, probe in probes.items() if probe.subject == subject and uid in ready}
     if not mails:
         return SigningVerdict(None, "spec.dkim.sign has no mail signed, so that no probe mail can be.")
-    if not ready or len(known) < len(ready):
+    if all(pod.is_silent for pod in there):
+        return SigningVerdict(None, NO_ANSWER if there else NO_READY_POD)
+    if len(known) < len(ready):
         return None
     return summarise({ready[uid]: probe.results for uid, probe in known.items()}, mails)

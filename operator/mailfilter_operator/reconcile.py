@@ -28,6 +28,7 @@ from mailfilter_operator.domain_status import (
     RecordReport,
     build_records,
     build_watched,
+    read_recalled,
     recall_publication,
 )
 from mailfilter_operator.errors import ClusterError, InvalidSpec, MailFilterError
@@ -187,10 +188,12 @@ def _follow_up(
 ) -> tuple[DomainReport, float | None]:
     """What is known of keys, records and signatures, and when to look again; what is not known is asked for."""
     place, now = (valid.namespace, valid.name), operator.now()
-    status = observed.mailfilter.get("status") or {}
+    recalled = read_recalled(observed.mailfilter.get("status") or {})
     wishes, rules = read_wishes(valid.spec, valid.own_keys), read_rules(valid.spec)
     records = build_records(key_plan.keys, valid.spec)
-    watched = build_watched(records, status)
+    watched = build_watched(records, recalled)
+    live = {pod.manifest["metadata"]["uid"] for pod in pods}
+    operator.inquiries.keep_only(place, valid.uid, {entry.name for entry in watched}, live)
     mails = build_probe_mails(valid.spec.dkim.sign, key_plan.signing, build_record_values(key_plan.signing))
     times = [
         ask_for_records(operator.inquiries, operator.ask_dns, place, memory, watched, valid.spec, now),
@@ -198,7 +201,12 @@ def _follow_up(
         find_next_change(key_plan.keys, wishes, rules, now),
     ]
     reports = tuple(
-        RecordReport(record, key.state if key else "", recall_publication(record, judge(entry, memory.records), status))
+        RecordReport(
+            record,
+            key.state if key else "",
+            recall_publication(record, judge(entry, memory.records), recalled),
+            asked=entry.name in memory.records,
+        )
         for entry, (key, record) in zip(watched, records, strict=True)
     )
     signing = judge_pods(pods, memory.probes, mails)

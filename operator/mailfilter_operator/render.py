@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from mailfilter_operator import names
-from mailfilter_operator.credentials import Secrets
+from mailfilter_operator.credentials import Secrets, derive_freshclam_salt
 from mailfilter_operator.dkim.keys import DkimKey
 from mailfilter_operator.policies import LIMITS_EXCEEDED, UNOFFICIAL_NAMES, list_policies
 from mailfilter_operator.raw_text import NEED_REDIS, Files, RawText
@@ -76,6 +76,11 @@ class Configuration:
     of a key that has a hundred times its entropy."""
 
     @property
+    def freshclam_salt(self) -> str:
+        """The salt of the files for freshclam."""
+        return derive_freshclam_salt(self.salt)
+
+    @property
     def raw(self) -> RawText:
         """The text of the user's own, which only a test shows to be good."""
         secret = {path: text for path, text in self.credentials.items() if path != CONTROLLER}
@@ -90,13 +95,15 @@ class Configuration:
     def manifest(self) -> str:
         """One line per file, sorted by path: SHA-256, key in the volume, path.
 
-        That of a file with secrets is of the salt and the file: a password could be guessed from a plain one.
+        That of a file with secrets is of a salt and the file: a password could be guessed from a plain one.
         """
         public = {**self.metrics, **self.workers, **self.modules, **self.clamav, **self.files}
         lines = [(path, _sha256(text), names.configmap_key(path)) for path, text in public.items()]
+        salted = ((self.salt, self.credentials), (self.freshclam_salt, self.freshclam))
         lines += [
-            (path, f"salted:{_sha256(self.salt + text)}", names.configmap_key(path))
-            for path, text in {**self.credentials, **self.freshclam}.items()
+            (path, f"salted:{_sha256(salt + text)}", names.configmap_key(path))
+            for salt, files in salted
+            for path, text in files.items()
         ]
         lines += [(f"keys/{file}", digest, file) for file, digest in self.key_digests.items()]
         return "".join(f"{digest}  {key}  {path}\n" for path, digest, key in sorted(lines))

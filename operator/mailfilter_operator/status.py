@@ -18,9 +18,11 @@ from mailfilter_operator.domain_status import (
     compute_signing,
     describe_domains,
     describe_records,
+    is_recalled,
     summarise_records,
 )
 from mailfilter_operator.errors import ClusterError, InvalidReference, InvalidSpec, MailFilterError
+from mailfilter_operator.pod_probes import NO_ANSWER, NO_READY_POD
 from mailfilter_operator.pod_reports import Verdict
 from mailfilter_operator.signature_status import SignatureVerdict
 from mailfilter_operator.validate import Note
@@ -74,11 +76,13 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
         entry for entry in previous.get("conditions") or () if entry.get("observedGeneration") == meta["generation"]
     ]
     domains = describe_domains(outcome.domains, meta["name"]) if outcome.domains else previous.get("domains") or []
+    same_records = outcome.domains is not None and is_recalled(outcome.domains, previous)
     conditions = compute_conditions(
         outcome,
         {entry["type"]: entry for entry in seen},
         same_keys=domains == previous.get("domains"),
         same_hash=(previous.get("config") or {}).get("hash") == outcome.config_hash,
+        same_records=same_records,
     )
     workload = (outcome.deployment or {}).get("status") or {}
     instance = (meta["name"], meta["namespace"])
@@ -101,7 +105,8 @@ def compute_status(mailfilter: Manifest, outcome: Outcome, now: str) -> dict[str
         status["antivirus"] = dict(antivirus)
     if outcome.domains is not None:
         status["dnsRecords"] = describe_records(outcome.domains)
-        status["dnsSummary"] = summarise_records(outcome.domains)
+        if not same_records:
+            status["dnsSummary"] = summarise_records(outcome.domains)
     return status
 
 
@@ -111,10 +116,12 @@ def compute_conditions(
     *,
     same_keys: bool = False,
     same_hash: bool = False,
+    same_records: bool = False,
 ) -> dict[str, Condition]:
     """All conditions by type; *seen* are those that an earlier pass found for the same generation.
 
-    *same_keys* says whether the keys and their states are those of that pass, *same_hash* whether the configuration is.
+    *same_keys* says whether the keys and their states are those of that pass, *same_hash* whether the configuration
+    is, *same_records* whether the DKIM records are, and nothing was asked of them since the operator started.
     """
     valid = _config_valid(outcome)
     applied = _config_applied(outcome, (seen or {}).get("ConfigApplied"), same_hash=same_hash)
@@ -125,7 +132,7 @@ def compute_conditions(
         "Available": available,
         "Ready": _ready(valid, applied, available),
         "Signing": _signing(outcome, (seen or {}).get("Signing") if same_keys else None),
-        "DNSPublished": _dns_published(outcome, (seen or {}).get("DNSPublished")),
+        "DNSPublished": _dns_published(outcome, (seen or {}).get("DNSPublished"), same_records=same_records),
         "SignaturesFresh": outcome.signatures.condition
         if outcome.signatures
         else _as_seen((seen or {}).get("SignaturesFresh"), "The pods' signatures have not been asked for."),
@@ -257,20 +264,20 @@ def _stamp(
     return stamped
 
 
-def _dns_published(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
+def _dns_published(outcome: Outcome, seen: Mapping[str, Any] | None, *, same_records: bool) -> Condition:
     if outcome.domains is None:
         return _as_seen(seen)
     found = compute_dns_published(outcome.domains)
-    # After a restart it is not known any more why nothing is known; what was said of that stays until DNS is asked.
-    same = seen is not None and (found.status, found.reason) == (seen["status"], seen["reason"])
-    records = (entry.publication for entry in outcome.domains.records)
-    unasked = not any(publication.reason or publication.silent for publication in records)
-    return _as_seen(seen) if same and found.status == UNKNOWN and unasked else found
+    # After a restart it is not known any more who kept silent, why nothing is known, and whether a record is there
+    # that has to stay; what was said of that stays until DNS is asked.
+    holds = same_records and seen is not None and found.status in (UNKNOWN, seen["status"])
+    return _as_seen(seen) if holds else found
 
 
 def _signing(outcome: Outcome, seen: Mapping[str, Any] | None) -> Condition:
-    """As it was seen, until pods have been asked: after a restart, or of a new pod."""
-    if outcome.domains is None or (outcome.domains.signing is None and seen is not None):
+    """As it was seen, until pods have been asked: after a restart, or of a new pod beside others."""
+    no_pod_then = seen is not None and seen["message"].startswith((NO_READY_POD, NO_ANSWER))
+    if outcome.domains is None or (outcome.domains.signing is None and seen is not None and not no_pod_then):
         return _as_seen(seen)
     return compute_signing(outcome.domains)
 

@@ -19,7 +19,7 @@ from mailfilter_operator.dkim import states
 from mailfilter_operator.dkim.keys import ACTIVE, PENDING, RETIRED, RETIRING, RSA, DkimKey
 from mailfilter_operator.dkim.lines import Rules, Wish
 from mailfilter_operator.dkim.slots import KeyPlan, KeyRequest, plan_keys
-from mailfilter_operator.dkim.states import Sighting, confirm_left, record_name
+from mailfilter_operator.dkim.states import Place, Sighting, confirm_left, record_name
 from mailfilter_operator.times import add_seconds, seconds_between
 
 DOMAIN = "example.com"
@@ -64,7 +64,11 @@ class Fleet(RuleBasedStateMachine):
             if key.state == PENDING:
                 self.published[record_name(key)] = True
 
-    @rule(bits=st.sampled_from([2048, 3072]), rotation_id=st.sampled_from(["", "a", "b"]), alternating=st.booleans())
+    @rule(
+        bits=st.sampled_from([2048, 3072]),
+        rotation_id=st.sampled_from(["", "a/", "/a", "b/a"]),
+        alternating=st.booleans(),
+    )
     def spec_is_edited(self, bits: int, rotation_id: str, *, alternating: bool) -> None:
         self.wish = replace(WISH, bits=bits, rotation_id=rotation_id, alternating=alternating)
 
@@ -114,12 +118,12 @@ class Fleet(RuleBasedStateMachine):
                 self.secrets[name] = confirm_left(key, self.now)
             self._judge()
 
-    def _look(self) -> dict[str, Sighting]:
+    def _look(self) -> dict[Place, Sighting]:
         sightings = {}
         for key in self.secrets.values():
             name = record_name(key)
             answer = self.published.get(name, False)
-            sightings[name] = Sighting(answer, self.now, TTL)
+            sightings[key.domain, key.slot] = Sighting(answer, self.now, TTL)
             if answer is False:
                 self.first_seen.pop(name, None)
             elif answer and name not in self.first_seen:
@@ -128,7 +132,7 @@ class Fleet(RuleBasedStateMachine):
                 self.seen.add(name)
         return sightings
 
-    def _plan(self, sightings: dict[str, Sighting]) -> KeyPlan:
+    def _plan(self, sightings: dict[Place, Sighting]) -> KeyPlan:
         wishes = [self.wish] if self.wish else []
         return plan_keys(wishes, self.secrets.values(), sightings, self.policy, self.now, "mx")
 

@@ -100,6 +100,8 @@ def test_domain_that_comes_back_signs_with_the_key_it_had(world: World) -> None:
     assert world.content("Secret")["Secret/mx-keyring"]["data"] == keyring["data"]
     assert records(world) == lines
     assert world.events() == ["KeyCreated", "KeyCreated", "KeyActivated"]
+    (event,) = [found for found in world.cluster.objects.values() if found.get("reason") == "KeyActivated"]
+    assert "seen" not in event["message"], "with activation: AtOnce nobody looks for the record first"
 
 
 def test_selector_of_the_spec_does_not_replace_a_key(running: World) -> None:
@@ -150,3 +152,25 @@ def test_private_keys_are_in_no_object_but_the_secrets(world: World) -> None:
     assert len(secret_lines) > 50
     assert not any(line in json.dumps(elsewhere) for line in secret_lines)
     assert "PRIVATE" not in json.dumps(elsewhere)
+
+
+@pytest.mark.parametrize("state", ["Pending", "Retiring", "Retired", "", None])
+def test_key_that_signs_goes_on_whatever_somebody_writes_on_its_secret(world: World, state: str | None) -> None:
+    """P4: it would wait for its record again, and the domain's mail go out unsigned meanwhile."""
+    waiting = {"activation": "WhenPublished"}
+    world.apply(domains=ONE, dkim=waiting)
+    for _ in range(4):
+        world.look()
+        world.pass_time(3600)
+    world.roll_out()
+    world.settle()
+    before = world.content("Secret")
+    world.edit("Secret", COM, "metadata", "annotations", names.ANNOTATION_STATE, value=state)
+
+    def keyring_is_kept(_: object) -> None:
+        assert len(files(world)) == 1
+
+    world.cluster.on_write = keyring_is_kept
+    world.look()
+    assert world.content("Secret") == before
+    assert world.written() == []

@@ -17,6 +17,7 @@ from mailfilter_operator.domain_status import DomainReport, RecordReport, comput
 from mailfilter_operator.status import Outcome, compute_status
 
 RECORD = build_dkim_record(samples.dkim_key())
+PUBLISHED = Publication("Published", None, (), 0)
 SERVFAIL = Answer("ns1. (192.0.2.1)", None, 0, "SERVFAIL")
 
 
@@ -85,3 +86,20 @@ def test_why_nothing_is_known_stays_in_status_until_dns_is_asked_again() -> None
 
     restarted = Outcome(deployment(), "", domains=samples.domain_report(samples.dkim_key()))
     assert compute_status(samples.body() | {"status": first}, restarted, samples.LATER) == first
+
+
+def test_pass_that_failed_does_not_hide_what_is_known_of_the_records_after_a_restart() -> None:
+    published = replace(samples.domain_report(samples.dkim_key()).records[0], publication=PUBLISHED)
+    report = DomainReport((samples.dkim_key(),), (published,))
+    first = compute_status(samples.body(), Outcome(deployment(), "", domains=report), samples.NOW)
+    forgotten = [
+        {**condition, "status": "Unknown", "reason": "NotObserved"}
+        if condition["type"] == "DNSPublished"
+        else condition
+        for condition in first["conditions"]
+    ]
+    body = samples.body() | {"status": {**first, "conditions": forgotten}}
+
+    found = compute_status(body, Outcome(deployment(), "", domains=report), samples.LATER)
+    (condition,) = [entry for entry in found["conditions"] if entry["type"] == "DNSPublished"]
+    assert condition["status"] == "True"

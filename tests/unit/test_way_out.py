@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
+from tests.unit import samples
 
+from mailfilter_operator import names
 from mailfilter_operator.api import SecretKeyReference, SecretReference, Signatures
+from mailfilter_operator.build import build
+from mailfilter_operator.credentials import is_salt
 from mailfilter_operator.errors import InvalidReference
 from mailfilter_operator.references import References
 from mailfilter_operator.way_out import CERTIFICATES, PROXY, read_way_out
 
+KEYS = (samples.dkim_key(),)
 URL = "http://proxy.example.com:3128"
 BLOCK = "-----BEGIN CERTIFICATE-----\nY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
 KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
@@ -124,3 +131,30 @@ def test_what_is_no_bundle_is_said(text: str) -> None:
 
     assert refused.value.field == "spec.antivirus.signatures.caBundleRef"
     assert "the key ca.crt of the Secret own holds no certificates in PEM" in refused.value.message
+
+
+def test_freshclam_cannot_guess_what_is_in_files_of_others() -> None:
+    """It mounts the manifest with the salted hashes of all files, and is the one that reads what the Internet sends."""
+    valid = replace(samples.valid(), way_out={"freshclam/proxy.conf": "HTTPProxyPassword unseen\n"})
+    configuration = samples.render(valid, KEYS)
+    made = {
+        item["metadata"]["name"]: item
+        for item in build(valid, samples.plan(valid, KEYS), KEYS)
+        if item["kind"] == "Secret"
+    }
+    salts = [
+        base64.b64decode(made[name]["data"]["salt"]).decode()
+        for name in (names.freshclam_secret("mx"), names.credentials("mx"))
+    ]
+    digests = {path: digest for digest, _, path in (line.split("  ") for line in configuration.manifest.splitlines())}
+
+    def salted(path: str, salt: str) -> str:
+        text = {**configuration.credentials, **configuration.freshclam}[path]
+        return "salted:" + hashlib.sha256((salt + text).encode()).hexdigest()
+
+    assert all(is_salt(salt) for salt in salts)
+    assert [digests["freshclam/proxy.conf"] == salted("freshclam/proxy.conf", salt) for salt in salts] == [True, False]
+    of_others = [path for path in configuration.credentials if path in digests]
+    assert of_others
+    assert {salted(path, salts[0]) == digests[path] for path in of_others} == {False}
+    assert {salted(path, salts[1]) == digests[path] for path in of_others} == {True}

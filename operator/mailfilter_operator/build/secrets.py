@@ -43,9 +43,9 @@ def build_credentials(valid: ValidMailFilter, plan: Plan) -> dict[str, Any]:
 
 
 def build_freshclam_secret(valid: ValidMailFilter, plan: Plan) -> dict[str, Any]:
-    """Secret of what freshclam's container alone mounts; it holds the salt of the credentials as well."""
+    """Secret of what freshclam's container alone mounts, with a salt of its own."""
     texts = {names.configmap_key(path): text for path, text in plan.configuration.freshclam.items()}
-    texts[names.SALT_KEY] = plan.configuration.salt
+    texts[names.SALT_KEY] = plan.configuration.freshclam_salt
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -14,7 +14,7 @@ from typing import Any
 
 from mailfilter_operator import names
 from mailfilter_operator.api import Manifest
-from mailfilter_operator.dkim.keys import ACTIVE, PENDING, RETIRED, STATES, DkimKey, read_public_der
+from mailfilter_operator.dkim.keys import ACTIVE, PENDING, RETIRED, RETIRING, STATES, DkimKey, read_public_der
 from mailfilter_operator.errors import Conflict
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
@@ -100,26 +100,35 @@ def parse_key_secret(instance: str, slot: str, secret: Manifest, witness: DkimKe
 def _parse_course(annotations: Mapping[str, str], seen: DkimKey | None, created: str) -> dict[str, Any]:
     """State, times and handled triggers; where somebody changed them, what the rest says.
 
-    Of two keys that sign, the newer stays.
+    *seen* is the key in the keyring, where it signs: it does until another takes over (of two that sign, the newer
+    stays) or it is wanted no more, which happens again, or until it is revoked or every pod has left it, which has a
+    time.
     """
+    if seen is not None and not _has_left(annotations):
+        return {name: getattr(seen, name) for name in (*_TIMES, "state", "rotation_id", "revoked")}
     times = {}
     for annotation, fact in _ANNOTATIONS.items():
         if fact in _TIMES:
             text = annotations.get(annotation, "")
-            times[fact] = text if re.fullmatch(_TIME, text) else getattr(seen, fact, "")
+            times[fact] = text if re.fullmatch(_TIME, text) else ""
     state = annotations.get(names.ANNOTATION_STATE)
     # A key that is retired has a time at which it was.
     if state not in STATES or (state == RETIRED and not times["left_since"]):
-        signs = seen is not None or (times["signing_since"] and not times["left_since"])
-        state = ACTIVE if signs else PENDING
+        state = ACTIVE if times["signing_since"] and not times["left_since"] else PENDING
     if state == ACTIVE and not times["signing_since"]:
         times["signing_since"] = created
     return {
         **times,
         "state": state,
-        "rotation_id": annotations.get(names.ANNOTATION_ROTATION_ID, seen.rotation_id if seen else ""),
+        "rotation_id": annotations.get(names.ANNOTATION_ROTATION_ID, ""),
         "revoked": annotations.get(names.ANNOTATION_REVOKED) == "true",
     }
+
+
+def _has_left(annotations: Mapping[str, str]) -> bool:
+    """Tell whether it is said of a key since when no pod signs with it; one that waits or signs has no such time."""
+    left = re.fullmatch(_TIME, annotations.get(names.ANNOTATION_LEFT_SINCE, ""))
+    return left is not None and annotations.get(names.ANNOTATION_STATE) in (RETIRING, RETIRED)
 
 
 def build_key_repairs(desired: Manifest, live: Manifest) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ class DkimKey:
     private_pem: bytes = field(repr=False)
     """PKCS#8 PEM; kept out of repr so that no log line can hold it."""
     rotation_id: str = ""
-    """The request for rotation that it answers: `rotationID` of the spec as it was last seen for it."""
+    """The requests for rotation that it answers: `rotationID` of the spec as last seen for it (`lines.answer`)."""
     seen_again: str = ""
     """While Pending: its record was seen, and counts if it is seen again at this time or later."""
     left_since: str = ""

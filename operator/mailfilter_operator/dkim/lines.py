@@ -31,6 +31,7 @@ class Wish:
     alternating: bool = False
     prefix: str = "mf"
     rotation_id: str = ""
+    """`ALL/ONE`: the text of `spec.dkim` and that of the domain, each of which may be empty; empty if both are."""
     interval: float | None = None
     """Seconds for which a key signs before the next takes over."""
     own: OwnKey | None = None
@@ -71,7 +72,7 @@ def _read_wish(dkim: Dkim, domain: Domain, algorithm: str, own: OwnKey | None) -
     is_own = own is not None and own.algorithm == algorithm
     # The name is for one key: the own one, else that of RSA.
     is_named = is_own or (own is None and algorithm == RSA)
-    ids = [text for text in (dkim.rotation_id, domain.dkim.rotation_id) if text]
+    ids = dkim.rotation_id, domain.dkim.rotation_id or ""
     return Wish(
         domain=domain.name,
         algorithm=algorithm,
@@ -80,10 +81,37 @@ def _read_wish(dkim: Dkim, domain: Domain, algorithm: str, own: OwnKey | None) -
         selector=domain.dkim.selector if is_named else None,
         alternating=dkim.selectors.scheme == "Alternating",
         prefix=dkim.selectors.prefix,
-        rotation_id="/".join(ids),
+        rotation_id="/".join(ids) if any(ids) else "",
         interval=_spread(dkim.rotation.interval, domain.name),
         own=own if is_own else None,
     )
+
+
+def is_asked_anew(asked: str, answered: str) -> bool:
+    """Tell whether one of the two texts in *asked* is set, and not the one that a key has *answered*.
+
+    >>> is_asked_anew("/x", "2026-11/x"), is_asked_anew("x/", "/x")
+    (False, True)
+    """
+    of_all, _, of_one = asked.partition("/")
+    if answered and "/" not in answered:
+        # Of an earlier release, which did not say of which field it was when only one was set.
+        return bool(of_all and of_one) or (of_all or of_one) not in ("", answered)
+    all_before, _, one_before = answered.partition("/")
+    return of_all not in ("", all_before) or of_one not in ("", one_before)
+
+
+def answer(asked: str, answered: str) -> str:
+    """What a key has answered that is to answer *asked* too; a text that was cleared since stays known.
+
+    >>> answer("/y", "2026-11/x")
+    '2026-11/y'
+    """
+    of_all, _, of_one = asked.partition("/")
+    if not asked or (answered and "/" not in answered):
+        return asked or answered
+    all_before, _, one_before = answered.partition("/")
+    return f"{of_all or all_before}/{of_one or one_before}"
 
 
 def _spread(interval: str | None, domain: str) -> float | None:

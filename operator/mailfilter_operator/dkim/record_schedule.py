@@ -6,12 +6,12 @@ from the MailFilter's UID, so that a restart asks for nothing and a fleet does n
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailfilter_operator.dkim.keys import RETIRED, DkimKey
-from mailfilter_operator.dkim.published import Look, Publication, explain, judge_dkim
+from mailfilter_operator.dkim.published import Answer, Look, Publication, explain, judge_dkim
 from mailfilter_operator.dkim.records import DnsRecord, build_dkim_record
-from mailfilter_operator.dkim.states import Sighting
+from mailfilter_operator.dkim.states import Place, Sighting
 from mailfilter_operator.dkim.suggestions import judge_dmarc, judge_spf
 from mailfilter_operator.times import add_seconds, seconds_between
 
@@ -22,6 +22,9 @@ FAILURES = 3
 """Looks in a row that came to nothing before the last answer counts no more."""
 
 UNKNOWN = Publication("Unknown", None, (), 0)
+
+Said = Mapping[tuple[str, str], Answer]
+"""Answers by server and the name that it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Seen:
     failures: int = 0
     other_until: str = ""
     """Until when caches may have what was there before it."""
+    said: Said = field(default_factory=dict)
+    """What each server said when it last said something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +59,39 @@ class Watched:
 
 def note(before: Seen | None, look: Look) -> Seen:
     """What is known after *look*."""
+    said = {(answer.server, answer.asked): answer for answer in look.answers if _says(answer)}
     if any(answer.texts is not None for answer in look.answers):
         if before is None:
-            return Seen(look, look.at)
-        if _said(before.look) == _said(look):
-            return Seen(look, look.at, before.times + 1 if not before.failures else 1, 0, before.other_until)
-        longest = max((answer.ttl for answer in before.look.answers), default=0)
-        return Seen(look, look.at, 1, 0, max(before.other_until, add_seconds(before.look.at, longest)))
+            return Seen(look, look.at, said=said)
+        asked = {(answer.server, answer.asked) for answer in look.answers}
+        kept = {**{place: answer for place, answer in before.said.items() if place in asked}, **said}
+        if not _is_other(before.said, said, asked):
+            return Seen(look, look.at, before.times + 1 if not before.failures else 1, 0, before.other_until, kept)
+        longest = max((answer.ttl for answer in before.said.values()), default=0)
+        other_until = max(before.other_until, add_seconds(before.look.at, longest))
+        return Seen(look, look.at, 1, 0, other_until, kept)
     if before is None:
         return Seen(look, look.at, 1, 1)
     failures = before.failures + 1
     known = look if failures >= FAILURES else before.look
-    return Seen(known, look.at, before.times + 1, failures, before.other_until)
+    return Seen(known, look.at, before.times + 1, failures, before.other_until, before.said)
+
+
+def _is_other(before: Said, now: Said, asked: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether servers say something else than *before*; one that keeps silent now and then says nothing else."""
+    known, found = ({_read(answer) for answer in said.values()} for said in (before, now))
+    changed = any(_read(now[place]) != _read(before[place]) for place in before.keys() & now.keys())
+    came = any(_read(now[place]) not in known for place in now.keys() - before.keys()) and bool(known)
+    went = any(_read(before[place]) not in found for place in before.keys() - set(asked))
+    return changed or came or went
+
+
+def _says(answer: Answer) -> bool:
+    return answer.texts is not None or answer.alias is not None
+
+
+def _read(answer: Answer) -> tuple[tuple[str, ...] | None, str | None]:
+    return answer.texts, answer.alias
 
 
 def judge(watched: Watched, seen: Mapping[str, Seen]) -> Publication:
@@ -84,8 +110,8 @@ def judge(watched: Watched, seen: Mapping[str, Seen]) -> Publication:
     return Publication(state, observed, silent, 0)
 
 
-def find_sightings(keys: Iterable[DkimKey], seen: Mapping[str, Seen]) -> dict[str, Sighting]:
-    """What DNS says of the records of *keys*, as far as it was asked since the start.
+def find_sightings(keys: Iterable[DkimKey], seen: Mapping[str, Seen]) -> dict[Place, Sighting]:
+    """What DNS says of the records of *keys*, as far as it was asked since the start; by key, as two can have one name.
 
     Not of retired ones: the name of an alternating selector is another key's now.
     """
@@ -100,7 +126,7 @@ def find_sightings(keys: Iterable[DkimKey], seen: Mapping[str, Seen]) -> dict[st
             published = None if publication.state == "Unknown" else publication.state == "Published"
             other_until = seen[record.name].other_until
             others = int(seconds_between(look.at, other_until)) if other_until else 0
-            found[record.name] = Sighting(published, look.at, max(publication.wait, others))
+            found[key.domain, key.slot] = Sighting(published, look.at, max(publication.wait, others))
     return found
 
 
@@ -129,7 +155,3 @@ def _next_daily(uid: str, after: str) -> str:
     second = int.from_bytes(hashlib.sha256(uid.encode()).digest()[4:8], "big") % DAY
     passed = seconds_between("1970-01-01T00:00:00Z", after) % DAY
     return add_seconds(after, (second - passed) % DAY or DAY)
-
-
-def _said(look: Look) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
-    return tuple((answer.server, answer.texts) for answer in look.answers)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mailfilter_operator import names
 from mailfilter_operator.dkim.keys import ACTIVE, PENDING, RETIRED, RETIRING, DkimKey, State, read_public_der
-from mailfilter_operator.dkim.lines import Rules, Wish
+from mailfilter_operator.dkim.lines import Rules, Wish, answer, is_asked_anew
 from mailfilter_operator.times import add_seconds
 
 Happening = Literal["wanted", "published", "replaced", "unwanted", "wanted again", "revoked", "overlap over", "expired"]
@@ -44,6 +44,9 @@ HAPPENINGS: Mapping[Happening, str] = {
 }
 """What each happening means."""
 
+Place = tuple[str, str]
+"""Domain and slot of a key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -70,11 +73,18 @@ class Line:
 
 
 def advance(
-    wish: Wish | None, keys: Iterable[DkimKey], sightings: Mapping[str, Sighting], rules: Rules, now: str, instance: str
+    wish: Wish | None,
+    keys: Iterable[DkimKey],
+    sightings: Mapping[Place, Sighting],
+    rules: Rules,
+    now: str,
+    instance: str,
+    names_elsewhere: frozenset[str] = frozenset(),
 ) -> Line:
     """Let happen to the *keys* of a line what is due; *wish* is None if nobody wants it to sign.
 
-    *sightings* are by the name of the record, *now* is an RFC 3339 time, *instance* the name of the MailFilter.
+    *sightings* are of the records of these keys, *now* is an RFC 3339 time, *instance* the name of the MailFilter,
+    *names_elsewhere* the selectors that the domain's other lines need.
     """
     line = [_age(key, rules, now) for key in keys]
     line = [_move(key, "revoked", now) if is_revoked(key, rules, instance) else key for key in line]
@@ -86,8 +96,10 @@ def advance(
     line = [_keep_or_drop(wish, key, now, wanted=wants_new) if key.state == PENDING else key for key in line]
     line = _leave_one(line, PENDING, "unwanted", now)
     if wants_new and all(key.state != PENDING for key in line):
-        line = _take_back(wish, line, now, replacing=active is not None)
-    line = [_look(wish, key, sightings.get(record_name(key)), now) if key.state == PENDING else key for key in line]
+        line = _take_back(wish, line, now, names_elsewhere, replacing=active is not None)
+    line = [
+        _look(wish, key, sightings.get((key.domain, key.slot)), now) if key.state == PENDING else key for key in line
+    ]
     line = _leave_one(line, ACTIVE, "replaced", now)
     waits = any(key.state == PENDING for key in line)
     changed = any(key.state == ACTIVE and (active is None or key.slot != active.slot) for key in line)
@@ -103,7 +115,7 @@ def is_rotation_due(wish: Wish, active: DkimKey, now: str) -> bool:
     """Tell whether another key than the one that signs is asked for."""
     if wish.own is not None:
         return not fits(wish, active)
-    asked = bool(wish.rotation_id) and wish.rotation_id != active.rotation_id
+    asked = is_asked_anew(wish.rotation_id, active.rotation_id)
     old = wish.interval is not None and now >= add_seconds(active.signing_since or active.created, wish.interval)
     return asked or old or not fits(wish, active)
 
@@ -174,14 +186,16 @@ def _leave_one(line: list[DkimKey], state: State, happening: Happening, now: str
 def _keep_or_drop(wish: Wish, key: DkimKey, now: str, *, wanted: bool) -> DkimKey:
     if not wanted or not fits(wish, key):
         return _move(key, "unwanted", now)
-    return replace(key, rotation_id=wish.rotation_id)
+    return replace(key, rotation_id=answer(wish.rotation_id, key.rotation_id))
 
 
-def _take_back(wish: Wish, line: list[DkimKey], now: str, *, replacing: bool) -> list[DkimKey]:
+def _take_back(
+    wish: Wish, line: list[DkimKey], now: str, names_elsewhere: frozenset[str], *, replacing: bool
+) -> list[DkimKey]:
     """An earlier key in place of a new one: of a domain that comes back, or an own key that was set before."""
     if replacing and wish.own is None:
         return line
-    in_use = {key.selector for key in line if key.state in (PENDING, ACTIVE)}
+    in_use = names_elsewhere | {key.selector for key in line if key.state in (PENDING, ACTIVE)}
     newest = max(line, key=_age_order, default=None)
     earlier = [
         key
@@ -190,7 +204,7 @@ def _take_back(wish: Wish, line: list[DkimKey], now: str, *, replacing: bool) ->
         if (key.state == RETIRING or (key.state == RETIRED and (key is newest or wish.own is not None)))
         and not key.revoked
         and fits(wish, key)
-        and key.rotation_id == wish.rotation_id
+        and not is_asked_anew(wish.rotation_id, key.rotation_id)
         and key.selector not in in_use
     ]
     best = max(earlier, key=lambda key: (key.state == RETIRING, *_age_order(key)), default=None)

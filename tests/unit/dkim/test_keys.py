@@ -171,7 +171,16 @@ AROUND: dict[str, Callable[[Secret], object]] = {
     "selector": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_SELECTOR: "evil"}),
     "state": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_STATE: "Gone"}),
     "a state without its time": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_STATE: "Retired"}),
+    "the state of a key that waits": lambda s: s["metadata"]["annotations"].update(
+        {names.ANNOTATION_STATE: "Pending", names.ANNOTATION_LEFT_SINCE: samples.NOW}
+    ),
+    "the state of a key that has signed": lambda s: s["metadata"]["annotations"].update(
+        {names.ANNOTATION_STATE: "Retiring"}
+    ),
     "time": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_SIGNING_SINCE: "yesterday"}),
+    "another time": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_SIGNING_SINCE: samples.LATER}),
+    "request": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_ROTATION_ID: "x/"}),
+    "revocation": lambda s: s["metadata"]["annotations"].update({names.ANNOTATION_REVOKED: "true"}),
     "no annotations": lambda s: s["metadata"].pop("annotations"),
     "a label": lambda s: s["metadata"]["labels"].pop(names.LABEL_COMPONENT),
     "no labels": lambda s: s["metadata"].pop("labels"),

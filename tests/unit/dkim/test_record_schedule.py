@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from tests.unit import samples
 
 from mailfilter_operator.dkim.published import Answer, Look
@@ -94,5 +95,60 @@ def test_record_counts_only_after_the_time_of_what_was_there_before() -> None:
     after = look(RECORD.value, at=add_seconds(samples.NOW, 600))
     found = find_sightings([KEY], {RECORD.name: seen(before, after)})
 
-    assert found[RECORD.name].published is True
-    assert found[RECORD.name].wait == 6600
+    assert found[KEY.domain, KEY.slot].published is True
+    assert found[KEY.domain, KEY.slot].wait == 6600
+
+
+def answers(at: float, **texts: tuple[str, ...] | None) -> Look:
+    """What servers say after so many seconds, by name; None is silence. A text may be kept for two hours."""
+    said = tuple(Answer(server, text, 7200 if text else 60) for server, text in texts.items())
+    return Look(RECORD.name, add_seconds(samples.NOW, at), said, 60)
+
+
+def test_server_that_answers_now_and_then_makes_nobody_ask_more_often() -> None:
+    """5 s after each of its answers and silences, that were 720 looks in an hour."""
+    looks = [answers(10 * n, ns1=(), ns2=None if n % 2 else ()) for n in range(20)]
+    waits = [next_look(seen(*looks[: n + 1])) for n in range(20)]
+
+    assert waits[:4] == [5, 10, 20, 40]
+    assert waits[-1] == LONGEST_WAIT
+
+
+def test_server_that_answers_now_and_then_does_not_put_off_a_key() -> None:
+    looks = [answers(10 * n, ns1=(RECORD.value,), ns2=None if n % 2 else (RECORD.value,)) for n in range(5)]
+
+    assert find_sightings([KEY], {RECORD.name: seen(*looks)})[KEY.domain, KEY.slot].wait == 60
+
+
+OLD = ("v=DKIM1; p=",)
+NEW = (RECORD.value,)
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        pytest.param([answers(0, ns1=OLD, ns2=()), answers(600, ns1=None, ns2=())], id="silent meanwhile"),
+        pytest.param([answers(0, ns1=OLD, ns2=None), answers(600, ns1=None, ns2=NEW)], id="never both"),
+        pytest.param([answers(0, ns3=OLD, ns4=OLD), answers(600, ns1=NEW, ns2=NEW)], id="other servers"),
+        pytest.param(
+            [answers(0, ns1=OLD, ns2=OLD), *(answers(600 + n, ns1=None, ns2=None) for n in range(FAILURES))],
+            id="nobody answered for long",
+        ),
+    ],
+)
+def test_what_a_server_said_before_counts_until_caches_have_forgotten_it(looks: list[Look]) -> None:
+    """P4: whoever asked it then may have the other record for two hours."""
+    after = answers(1200, ns1=NEW, ns2=NEW)
+    found = find_sightings([KEY], {RECORD.name: seen(*looks, after)})[KEY.domain, KEY.slot]
+
+    assert found.published is True
+    assert found.wait >= 7200 - 1200
+
+
+def test_alias_that_leads_elsewhere_is_another_answer() -> None:
+    def leading(at: float, target: str, text: str) -> Look:
+        said = (Answer("ns1", None, 7200, alias=target), Answer("ns9", (text,), 60, asked=target))
+        return Look(RECORD.name, add_seconds(samples.NOW, at), said, 60)
+
+    found = seen(leading(0, "a.example.net", *OLD), leading(10, "b.example.net", *NEW))
+    assert found.other_until == add_seconds(samples.NOW, 7200)
