@@ -131,6 +131,7 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, 
         "unofficial_names": UNOFFICIAL_NAMES,
         "limits_exceeded": LIMITS_EXCEEDED,
         "limits": valid.limits,
+        "concurrent_reload": valid.concurrent_reload,
         "domains": {
             domain: [key for key in keys if key.domain == domain]
             for domain in dict.fromkeys(key.domain for key in keys)
@@ -147,14 +148,13 @@ def render(valid: ValidMailFilter, keys: tuple[DkimKey, ...], secrets: Secrets, 
     def files(paths: tuple[str, ...], directory: str = "rspamd/") -> Files:
         return {path: _render(f"{directory}{path}", values) for path in paths}
 
-    disabled = [f"override.d/{module}.conf" for module in NEED_REDIS]
-
+    disabled = _render("rspamd/override.d/disabled.conf", {})
     return Configuration(
         metrics=files(METRICS),
         workers=files(WORKERS),
         modules={
             **files(MODULES),
-            **dict.fromkeys(disabled, _render("rspamd/override.d/disabled.conf", {})),
+            **{f"override.d/{module}.conf": disabled for module in NEED_REDIS},
             **{rule.path: "".join(f"{entry}\n" for entry in rule.entries) for rule in valid.sender_rules},
         },
         clamav={**files(CLAMAV, ""), **_list_signature_files(valid)},

@@ -15,11 +15,10 @@ from mailfilter_operator.dkim.own_keys import OwnKey, UnusableKey, parse_own_key
 from mailfilter_operator.dkim.suggestions import find_dmarc_faults, find_external_reports, find_spf_faults
 from mailfilter_operator.errors import InvalidReference, InvalidSpec
 from mailfilter_operator.lists import SenderRule, read_lists
+from mailfilter_operator.memory import MEBIBYTE, compute_concurrent_memory, compute_memory, reloads_concurrently
 from mailfilter_operator.quantities import parse_quantity
 from mailfilter_operator.references import References
 from mailfilter_operator.way_out import read_way_out
-
-MEBIBYTE = 1024 * 1024
 
 _LARGEST_FILE = 2**31 - 3
 """Bytes; clamd takes no more for MaxFileSize."""
@@ -63,6 +62,8 @@ class ValidMailFilter:
     limits: ScanLimits
     sender_rules: tuple[SenderRule, ...]
     notes: tuple[Note, ...]
+    concurrent_reload: bool
+    """clamd scans while it loads other signatures. Otherwise one pod does so at a time."""
     signatures_url: str | None
     """The mirror that freshclam asks; None: ClamAV's own servers, or nobody."""
     way_out: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -101,7 +102,8 @@ def validate(
         spec=spec,
         limits=limits,
         sender_rules=read_lists(spec, found),
-        notes=tuple(_find_notes(spec, own_keys)),
+        notes=tuple(_find_notes(spec, limits, own_keys)),
+        concurrent_reload=reloads_concurrently(spec, limits.max_message),
         signatures_url=_find_mirror(spec.antivirus.signatures, shared_url),
         way_out=read_way_out(spec.antivirus.signatures, found),
         own_keys=own_keys,
@@ -160,8 +162,15 @@ def _read_own_keys(spec: Spec, references: References) -> Iterator[tuple[str, Ow
             ) from None
 
 
-def _find_notes(spec: Spec, own_keys: Mapping[str, OwnKey]) -> Iterator[Note]:
+def _find_notes(spec: Spec, limits: ScanLimits, own_keys: Mapping[str, OwnKey]) -> Iterator[Note]:
     yield from _find_antivirus_notes(spec.antivirus)
+    if not reloads_concurrently(spec, limits.max_message):
+        needed = math.ceil(compute_concurrent_memory(spec, limits.max_message) / MEBIBYTE)
+        yield Note(
+            "ReloadsBlock",
+            "A pod scans nothing while it loads new signatures, and mail gets 451 meanwhile unless another pod serves: "
+            f"spec.pod.resources.clamd.limits.memory is below the {needed}Mi that would hold the old ones and the new.",
+        )
     for domain, key in own_keys.items():
         if key.note:
             yield Note("WeakKey", f"The own key of {domain}: {key.note}")
@@ -280,28 +289,22 @@ def _refuse_short_timeout(spec: Spec, shortest: ScanLimits) -> None:
 def _refuse_small_memory(spec: Spec, limits: ScanLimits) -> None:
     """A container that exceeds its limit is killed, with the mail that it holds."""
     trial = _has_raw_text(spec)
-    for container, needed in compute_memory(spec, limits, trial=trial).items():
+    for container, needed in compute_memory(spec, limits.max_message, trial=trial).items():
         memory = getattr(spec.pod.resources, container).limits.memory
         if memory is not None and parse_quantity(memory) < needed:
-            tried = " with a trial of spec.config and worker options" if trial and container == "rspamd" else ""
+            use = _describe_use(spec, container, trial=trial)
             raise InvalidSpec(
                 f"spec.pod.resources.{container}.limits.memory",
-                f"{memory} is too little for spec.antivirus.maxMessageSize and the counts of spec.workers, which "
-                f"need {math.ceil(needed / MEBIBYTE)}Mi{tried}; raise it, or lower one of them",
+                f"{memory} is too little for {use}: at least {math.ceil(needed / MEBIBYTE)}Mi; raise it",
             )
 
 
-def compute_memory(spec: Spec, limits: ScanLimits, *, trial: bool) -> dict[str, int]:
-    """Bytes that rspamd and clamd need at least, by container; *trial*: raw text may be tried beside what serves.
-
-    Each holds a message several times while it scans. rspamd with two workers and a controller took 250 MiB (PSS: most
-    pages are shared); 60 MiB for each more is an estimate on the safe side. A trial took 180 MiB more.
-    """
-    workers, message = spec.workers, 4 * limits.max_message
-    processes = workers.proxy.count + workers.controller.count - 1
-    processes += workers.normal.count if workers.normal.enabled else 0
-    rspamd = 130 + 60 * processes + (190 if trial else 0)
-    return {"rspamd": message + rspamd * MEBIBYTE, "clamd": message}
+def _describe_use(spec: Spec, container: str, *, trial: bool) -> str:
+    """What a container needs its memory for."""
+    if container == "clamd":
+        return f"the signatures of the source {spec.antivirus.signatures.source} and spec.antivirus.maxMessageSize"
+    tried = ", with a trial of spec.config and worker options" if trial else ""
+    return f"spec.antivirus.maxMessageSize and the counts of spec.workers{tried}"
 
 
 def _has_raw_text(spec: Spec) -> bool:

@@ -182,6 +182,25 @@ def test_what_clamd_looks_for_needs_other_pods() -> None:
     assert template(limitsExceeded="Accept", encrypted="Accept") == template()
 
 
+def test_another_way_to_load_signatures_needs_other_pods_and_an_added_database_does_not() -> None:
+    """What clamd.conf says changes with the pod template alone."""
+
+    def template(source: str, *urls: str, **limits: str) -> tuple[str, dict[str, Any]]:
+        signatures = {"source": source, "customURLs": list(urls)}
+        resources = {"clamd": {"limits": limits}}
+        made = samples.valid(antivirus={"signatures": signatures}, pod={"resources": resources})
+        clamd = samples.plan(made, ()).configuration.clamav["clamav/clamd.conf"]
+        return clamd, dict(objects(made)[-1]["spec"]["template"])
+
+    some, more = ("http://a.test/a.ndb",), ("http://a.test/a.ndb", "http://a.test/b.ndb")
+    small, shared = template("CustomOnly", *some, memory="2Gi"), template("Shared", memory="2Gi")
+
+    assert small[0] != shared[0]
+    assert small[1] != shared[1]
+    assert template("CustomOnly", *some) == template("CustomOnly", *more) == template("Shared", *more)
+    assert template("Shared", *more, memory="3Gi") == template("Official", memory="3Gi")
+
+
 def test_another_set_of_ports_or_sizes_needs_other_pods() -> None:
     changes: list[dict[str, Any]] = [{"workers": {"normal": {"enabled": True}}}, samples.scanning(60)]
 
@@ -334,7 +353,7 @@ def test_raw_text_that_comes_later_does_not_change_the_pods() -> None:
     assert pod_of(later) == pod_of(samples.valid(workers=workers))
 
 
-QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["2300Mi", "3Gi", "9000M", None]}
+QUANTITIES = {"cpu": ["10m", "2", "0.5", None], "memory": ["3300Mi", "4Gi", "9000M", None]}
 RESOURCES = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in QUANTITIES.items()})
 BOTH = st.fixed_dictionaries({"requests": RESOURCES, "limits": RESOURCES})
 

@@ -8,8 +8,9 @@ from typing import Any
 from mailfilter_operator import names
 from mailfilter_operator.api import ContainerResources
 from mailfilter_operator.build.metadata import build_metadata
+from mailfilter_operator.memory import compute_limit
 from mailfilter_operator.quantities import parse_quantity
-from mailfilter_operator.validate import ValidMailFilter, compute_memory
+from mailfilter_operator.validate import ValidMailFilter
 
 _READ_BY_GROUP = 0o440
 _DRAIN_SECONDS = 5
@@ -26,8 +27,6 @@ _DEFAULT_REQUESTS = {
     "clamd": {"cpu": "250m", "memory": "1536Mi"},
     "freshclam": {"cpu": "50m", "memory": "128Mi"},
 }
-_DEFAULT_MEMORY_LIMITS = {"rspamd": "1Gi", "clamd": "4Gi", "freshclam": "512Mi"}
-"""ClamAV's documentation: an engine with all signatures takes 1.2 GiB, a reload 2.4 GiB, 4 GiB is preferred."""
 
 
 def build_deployment(valid: ValidMailFilter, clamd_hash: str) -> dict[str, Any]:
@@ -169,21 +168,12 @@ def _build_container(valid: ValidMailFilter, name: str) -> dict[str, Any]:
 def _build_resources(valid: ValidMailFilter, name: str) -> dict[str, Any]:
     """Requests and limits of the spec over the defaults; processors are not limited, a throttled scan is a late one."""
     wanted: ContainerResources = getattr(valid.spec.pod.resources, name)
-    limits = {"memory": _default_memory(valid, name, wanted.requests.memory)} | _quantities(wanted, "limits")
+    limits = {"memory": compute_limit(valid.spec, valid.limits.max_message, name)} | _quantities(wanted, "limits")
     requests = _DEFAULT_REQUESTS[name] | _quantities(wanted, "requests")
     for resource, limit in limits.items():
         if parse_quantity(requests[resource]) > parse_quantity(limit):
             requests[resource] = limit
     return {"requests": requests, "limits": limits}
-
-
-def _default_memory(valid: ValidMailFilter, name: str, requested: str | None) -> str:
-    """The default limit, or more where workers, a message of the allowed size or the request need it.
-
-    With a trial in any case: raw text that comes later must not change the pods.
-    """
-    needed = str(compute_memory(valid.spec, valid.limits, trial=True)[name]) if name != "freshclam" else "0"
-    return max(_DEFAULT_MEMORY_LIMITS[name], needed, requested or "0", key=parse_quantity)
 
 
 def _quantities(wanted: ContainerResources, part: str) -> dict[str, str]:
