@@ -9,7 +9,8 @@ set), `policies` (what becomes of a mail by its virus scan), `memory` (what cont
 (freshclam's proxy and certificates), `validate`, `render` (configuration files), `serving` (which raw text serves),
 `raw_trial` (what becomes of a new one), `plan` (what serves and what is tried), `build` (Kubernetes objects),
 `ownership` (is it ours), `drift` and `managed_fields` (is it still as applied), `pod_reports` (what a pod says of
-itself), `delivery` (which pod is told what), `status` (conditions and records).
+itself), `delivery` (which pod is told what), `reload_turns` (which pod may load signatures now), `status` (conditions
+and records).
 
 The shell does I/O and decides nothing: `cluster` (the Kubernetes client), `settings`, `keygen`, `passwords`, `events`,
 `observe`, `apply`, `ask_pods`, `deliver` (tell the pods and ask them), then `reconcile` (the pass), `workqueue` and

@@ -7,6 +7,7 @@ from mailfilter_operator.ask_pods import AskPods
 from mailfilter_operator.cluster import Cluster
 from mailfilter_operator.delivery import Pod, Telling, Wish, plan_reminders, plan_tellings, with_reports
 from mailfilter_operator.errors import ClusterError
+from mailfilter_operator.reload_turns import Reloads, plan_turns
 
 _GONE = (404, 409)
 """HTTP status for a pod that is not there any more, or another one of that name."""
@@ -33,6 +34,12 @@ def deliver(
     pods = _count_silence(ask(ask_pods, _tell(cluster, pods, tellings)), silent_looks)
     reminders = plan_reminders(pods, wish, now_ms)
     return _tell(cluster, pods, reminders), tuple(f"Pod/{name}" for name in (*tellings, *reminders))
+
+
+def give_turns(cluster: Cluster, pods: tuple[Pod, ...], reloads: Reloads) -> tuple[tuple[Pod, ...], tuple[str, ...]]:
+    """Say which pod may load signatures now. Returns what `deliver` does. Raises ClusterError."""
+    turns = plan_turns(pods, reloads)
+    return _tell(cluster, pods, turns), tuple(f"Pod/{name}" for name in turns)
 
 
 def _count_silence(pods: tuple[Pod, ...], silent_looks: Silence) -> tuple[Pod, ...]:

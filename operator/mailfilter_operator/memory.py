@@ -63,7 +63,8 @@ def compute_limit(spec: Spec, max_message: int, container: str) -> str:
 def reloads_concurrently(spec: Spec, max_message: int) -> bool:
     """Tell whether clamd has the memory to load new signatures while it scans with the old ones.
 
-    If not, it scans nothing meanwhile: the limit would have it killed in the middle of a load, at every update.
+    If not, it scans nothing meanwhile: the limit would have it killed in the middle of a load, at every update. (With a
+    million hashes of files, 135 MB, clamd 1.4.6 took 260 MB at most, and 136 MB when it could not scan.)
     """
     limit = parse_quantity(compute_limit(spec, max_message, "clamd"))
     return limit >= compute_concurrent_memory(spec, max_message)

@@ -13,6 +13,7 @@ LONGEST_REPORT = 64 * 1024
 """Bytes of an answer that are read."""
 
 _LONGEST_ERROR = 1024
+_NUMBERS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Reload:
+    """The number by which a pod waits for its turn to load signatures, or by which it loads them and scans nothing."""
+
+    waiting: int | None = None
+    loading: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PodReport:
     """What a pod serves (None before its first configuration), refused last, and tried last beside what serves."""
 
@@ -31,6 +40,7 @@ class PodReport:
     refused: Verdict | None = None
     trial: Verdict | None = None
     signatures: SignatureReport = field(default_factory=SignatureReport)
+    reload: Reload = field(default_factory=Reload)
 
 
 def parse_report(text: bytes) -> PodReport:
@@ -45,7 +55,19 @@ def parse_report(text: bytes) -> PodReport:
         _verdict(report.get("refused")),
         _verdict(report.get("trial")),
         parse_signature_report(report),
+        _read_reload(report.get("reload")),
     )
+
+
+def _read_reload(value: Any) -> Reload:
+    """What cannot be read is not known; it never takes the rest of the report with it."""
+    found = value if isinstance(value, Mapping) else {}
+    return Reload(_number(found.get("waiting")), _number(found.get("loading")))
+
+
+def _number(value: Any) -> int | None:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value < _NUMBERS else None
 
 
 def _verdict(value: Any) -> Verdict | None:

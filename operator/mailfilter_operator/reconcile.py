@@ -16,7 +16,7 @@ from mailfilter_operator.apply import apply, prune, read_places
 from mailfilter_operator.ask_pods import AskPods
 from mailfilter_operator.build import build, build_names
 from mailfilter_operator.cluster import Cluster
-from mailfilter_operator.deliver import Silence, ask, deliver
+from mailfilter_operator.deliver import Silence, ask, deliver, give_turns
 from mailfilter_operator.delivery import Pod, Wish, choose_trial_pod, read_pods, seconds_to_next_look
 from mailfilter_operator.dkim.lines import read_rules, read_wishes
 from mailfilter_operator.dkim.record_schedule import find_sightings, judge
@@ -41,6 +41,7 @@ from mailfilter_operator.passwords import draw_secrets, place_of_password, store
 from mailfilter_operator.pod_probes import judge_pods
 from mailfilter_operator.raw_plan import find_refusal, has_new_verdict, make_plan
 from mailfilter_operator.raw_text import RawText, read_raw_text
+from mailfilter_operator.reload_turns import find_reloads, seconds_to_next_turn
 from mailfilter_operator.render import Configuration, render
 from mailfilter_operator.signature_status import judge_signatures, seconds_to_next_change
 from mailfilter_operator.signing import build_probe_mails
@@ -160,10 +161,8 @@ def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
     trial = plan.candidate.hash if plan.candidate else None
     wish = Wish(plan.configuration.hash, trial, choose_trial_pod(pods, valid.image))
     now_ms = operator.now_ms()
-    silence = operator.silences.setdefault((valid.namespace, valid.name), {})
-    pods, told = deliver(operator.cluster, operator.ask_pods, pods, wish, now_ms, silence)
-    run.written += told
-    looks = [0.0 if has_new_verdict(plan, pods, valid.image) else seconds_to_next_look(pods, wish, now_ms)]
+    pods, turn = _deliver(operator, valid, pods, wish, now_ms, run)
+    looks = [turn, 0.0 if has_new_verdict(plan, pods, valid.image) else seconds_to_next_look(pods, wish, now_ms)]
     if all(pod.report is not None and pod.report.active == wish.serve for pod in pods):
         key_plan = custody.confirm_left(key_plan)
     domains, following = _follow_up(operator, valid, key_plan, memory, pods, wish.serve, run.observed)
@@ -175,6 +174,18 @@ def _bring_about(operator: Operator, body: Manifest, run: _Pass) -> None:
         pods=pods, refusal=find_refusal(plan, pods), on_trial=plan.candidate is not None, image=valid.image,
         signatures=signatures,
     )  # fmt: skip
+
+
+def _deliver(
+    operator: Operator, valid: ValidMailFilter, pods: tuple[Pod, ...], wish: Wish, now_ms: int, run: _Pass
+) -> tuple[tuple[Pod, ...], float | None]:
+    """Tell the pods what to serve, and one that it may load new signatures; the pods now, and when to look for more."""
+    silence = operator.silences.setdefault((valid.namespace, valid.name), {})
+    pods, told = deliver(operator.cluster, operator.ask_pods, pods, wish, now_ms, silence)
+    reloads = find_reloads(valid.spec.replicas, concurrent=valid.concurrent_reload)
+    pods, turned = give_turns(operator.cluster, pods, reloads)
+    run.written += told + turned
+    return pods, seconds_to_next_turn(pods, reloads)
 
 
 def _follow_up(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailfilter_operator.pod_reports import PodReport, Verdict, parse_report
+from mailfilter_operator.pod_reports import PodReport, Reload, Verdict, parse_report
 
 HASH = "a" * 64
 OTHER = "b" * 64
@@ -81,3 +81,18 @@ def test_no_answer_breaks_the_operator(answer: bytes) -> None:
         parse_report(answer)
     except ValueError:
         return
+
+
+@pytest.mark.parametrize(
+    ("told", "reload"),
+    [
+        ({"waiting": 1795704000, "loading": None}, Reload(1795704000)),
+        ({"waiting": None, "loading": 1795704000}, Reload(None, 1795704000)),
+        (None, Reload()),
+        ([5], Reload()),
+        ({"waiting": "1", "loading": True}, Reload()),
+        ({"waiting": -1, "loading": 10**15}, Reload()),
+    ],
+)
+def test_a_pod_says_whether_it_waits_to_load_signatures(told: Any, reload: Reload) -> None:
+    assert parse_report(text(active=HASH, reload=told)) == PodReport(HASH, reload=reload)

@@ -113,8 +113,11 @@ def _build_ports(valid: ValidMailFilter) -> list[dict[str, Any]]:
 
 
 def _build_clamd(valid: ValidMailFilter) -> dict[str, Any]:
+    # How long it waits for open sessions before it loads signatures, when it scans nothing.
+    drain = {"name": "MAILFILTER_RELOAD_DRAIN", "value": str(2 * valid.limits.task_timeout)}
     return {
         **_build_container(valid, "clamd"),
+        **({} if valid.concurrent_reload else {"env": [drain]}),
         "readinessProbe": {"exec": {"command": [f"{names.PROGRAMS}/probe-clamd"]}, **_PROBE},
         "livenessProbe": {
             "exec": {"command": [f"{names.PROGRAMS}/probe-clamd", "alive"]},
@@ -205,9 +208,10 @@ def _build_volumes(valid: ValidMailFilter) -> list[dict[str, Any]]:
         {"configMap": {"name": names.clamav_configmap(valid.name)}},
         wanted_hash,
     ]
+    turns = [] if valid.concurrent_reload else [_from_annotations({names.RELOAD_FILE: names.ANNOTATION_RELOAD})]
     return [
         _projected("candidate", everything),
-        _projected("candidate-clamav", without_keys),
+        _projected("candidate-clamav", [*without_keys, *turns]),
         _projected("candidate-freshclam", [*without_keys, {"secret": {"name": names.freshclam_secret(valid.name)}}]),
         *(_memory(f"{name}-accepted") for name in ("rspamd", "clamd", "freshclam")),
         _directory("clamd", "16Mi"),

@@ -1,0 +1,100 @@
+"""Which pod may load new signatures now, where clamd scans nothing while it does: one of a filter at a time.
+
+A pod that waits says so with a number, and its turn is an annotation with that number: what is left over from another
+time is none. The pod reads it from a file (downward API), and goes on by itself when nobody has given it a turn for
+half an hour.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from mailfilter_operator import names
+from mailfilter_operator.delivery import Pod, Telling
+
+ANY_TIME = "any-time"
+"""The turn of a pod that serves alone: to wait would help nobody."""
+
+_WHILE_ONE_LOADS = 5.0
+_WHILE_ONE_WAITS = 30.0
+"""For other pods to become ready, which also wakes a pass."""
+_LOOK_FOR_QUESTIONS = 120.0
+"""No event tells that a pod waits."""
+
+
+class Reloads(Enum):
+    """When pods may load signatures."""
+
+    CONCURRENT = auto()
+    """They scan meanwhile and ask nobody."""
+    ALONE = auto()
+    IN_TURN = auto()
+
+
+def find_reloads(replicas: int, *, concurrent: bool) -> Reloads:
+    """When the pods of a filter may load signatures."""
+    if concurrent:
+        return Reloads.CONCURRENT
+    return Reloads.IN_TURN if replicas > 1 else Reloads.ALONE
+
+
+def plan_turns(pods: Sequence[Pod], reloads: Reloads) -> dict[str, Telling]:
+    """New annotations, by pod: the turn that one gets, and those that are over."""
+    turns = {pod.name: _find_standing(pod, reloads) for pod in pods}
+    if reloads is Reloads.IN_TURN and not any(_is_busy(pod) for pod in pods):
+        turns |= _choose(pods)
+    return {
+        pod.name: {names.ANNOTATION_RELOAD: turns[pod.name]}
+        for pod in pods
+        if pod.annotations.get(names.ANNOTATION_RELOAD) != turns[pod.name]
+    }
+
+
+def seconds_to_next_turn(pods: Sequence[Pod], reloads: Reloads) -> float | None:
+    """When to look whether somebody waits, or has done; None if nobody ever does."""
+    if reloads is not Reloads.IN_TURN:
+        return None
+    if any(_is_busy(pod) for pod in pods):
+        return _WHILE_ONE_LOADS
+    return _WHILE_ONE_WAITS if any(_waiting(pod) is not None for pod in pods) else _LOOK_FOR_QUESTIONS
+
+
+def _find_standing(pod: Pod, reloads: Reloads) -> str | None:
+    match reloads:
+        case Reloads.CONCURRENT:
+            return None
+        case Reloads.ALONE:
+            return ANY_TIME
+        case Reloads.IN_TURN:
+            return pod.annotations[names.ANNOTATION_RELOAD] if _has_turn(pod) else None
+
+
+def _has_turn(pod: Pod) -> bool:
+    """Tell whether its turn is not over: it ends when the pod is ready again.
+
+    A pod that is not any more keeps it: what took it out of service must not do the same to the others at once.
+    """
+    given = pod.annotations.get(names.ANNOTATION_RELOAD, ANY_TIME)
+    if given == ANY_TIME:
+        return False
+    if pod.report is None or not pod.ready:
+        return True
+    return given in (str(pod.report.reload.waiting), str(pod.report.reload.loading))
+
+
+def _is_busy(pod: Pod) -> bool:
+    """Tell whether it loads signatures, or is about to; in its turn or because its patience has ended."""
+    return _has_turn(pod) or (pod.report is not None and pod.report.reload.loading is not None)
+
+
+def _waiting(pod: Pod) -> int | None:
+    return pod.report.reload.waiting if pod.report else None
+
+
+def _choose(pods: Sequence[Pod]) -> dict[str, str]:
+    """The turn of the pod that has waited longest, if another one scans meanwhile; empty if nobody gets one."""
+    ready = [pod for pod in pods if pod.ready]
+    waiting = [(number, pod.name) for pod in ready if (number := _waiting(pod)) is not None]
+    if len(ready) < 2 or not waiting:
+        return {}
+    number, name = min(waiting)
+    return {name: str(number)}
