@@ -91,3 +91,12 @@ def test_refusal_that_is_forgotten_while_it_is_read_is_told_whole(tmp_path: Path
     head.chmod(0o755)
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "MAILFILTER_RUN": str(tmp_path)}
     assert read_report(environment)[name] == {"hash": HASH, "error": "local.d/rbl.conf: line: 1"}
+
+
+def test_the_turn_to_load_databases_is_told(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "MAILFILTER_CLAMAV_RUN": str(tmp_path)}
+    assert read_report(environment)["reload"] == {"waiting": None, "loading": None}
+    (tmp_path / "reload").write_text("waiting 1795704000\n")
+    assert read_report(environment)["reload"] == {"waiting": 1795704000, "loading": None}
+    (tmp_path / "reload").write_text("loading 1795704000\n")
+    assert read_report(environment)["reload"] == {"waiting": None, "loading": 1795704000}
