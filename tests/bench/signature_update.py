@@ -108,7 +108,7 @@ def own_seconds(trial: Trial) -> float:
 
 def marked(name: str) -> Wanted:
     """Tell whether a mail was accepted as one in which *name* was found."""
-    return lambda verdict: (_STATUS, f"Infected ({name})") in verdict.headers
+    return lambda verdict: any(field == _STATUS and value == f"Infected ({name})" for field, value in verdict.headers)
 
 
 def parse_versions(text: str) -> dict[str, int]:
