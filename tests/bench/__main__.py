@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
-from tests.bench import applies, changes, key_making, memory, stock_filter, throughput
+from tests.bench import applies, changes, key_making, memory, signature_update, stock_filter, throughput
 from tests.bench.figures import Figure, draw
 from tests.mail import system as mail_system
 from tests.mail.kubectl import Kubectl, KubectlError
@@ -37,6 +37,8 @@ def parts() -> dict[str, Part]:
         "memory": lambda: memory.measure(_connect(), "before the changes"),
         "score": lambda: changes.measure_scores(_connect(), number),
         "domain": lambda: changes.measure_domains(_connect()),
+        "custom-signatures": lambda: signature_update.measure_custom(_connect()),
+        "shared-signatures": lambda: signature_update.measure_shared(_connect()),
         "keys": lambda: key_making.measure(Kubectl()),
         "memory-after": lambda: memory.measure(_connect(), "after the changes"),
     }

@@ -37,10 +37,10 @@ def _read(identifier: str) -> str:
     if not processes:
         raise RuntimeError(f"container {identifier} has no process on this machine")
     proportional = sum(_kilobytes(_text(entry / "smaps_rollup")) for entry in processes) * 1024
-    return f"{_working_set(_text(processes[0] / 'cgroup')) / 2**20:.0f} / {proportional / 2**20:.0f} MiB"
+    return f"{working_set(_text(processes[0] / 'cgroup')) / 2**20:.0f} / {proportional / 2**20:.0f} MiB"
 
 
-def _working_set(control_groups: str) -> int:
+def working_set(control_groups: str) -> int:
     """Return the working set of the control group that /proc/PID/cgroup names, of either version."""
     for line in control_groups.splitlines():
         _, controllers, path = line.split(":", 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.image.messages import CLEAN, INFECTED
@@ -26,21 +27,27 @@ _SCANNER = "usr/share/rspamd/lualib/lua_scanners/clamav.lua"
 _RSPAMD = "cp -n /usr/share/mailfilter/hyperscan/* /var/lib/rspamd/ && exec rspamd -f"
 
 
-def start(pod: Pod, databases: Path) -> None:
-    """Start stock rspamd and clamd with the signatures in *databases* and return when a virus is found."""
+def start(pod: Pod, databases: Path, *, local: Mapping[str, str] | None = None, clamd_conf: str = "") -> None:
+    """Start stock rspamd and clamd with the signatures in *databases* and return when a virus is found.
+
+    What an administrator may set besides: files of *local*.d, and more lines of clamd.conf.
+    """
     for database in databases.glob("*.ndb"):
         copied = Path(shutil.copy(database, pod.databases))
         os.chown(copied, USER, USER)
     logs = {name: _writable(pod.directory / "logs" / name) for name in ("rspamd", "clamav")}
-    clamd = {_HERE / "clamd.conf": "/etc/clamav/clamd.conf", logs["clamav"]: "/var/log/clamav"}
+    conf = pod.directory / "clamd.conf"
+    conf.write_text((_HERE / "clamd.conf").read_text() + clamd_conf)
+    clamd = {conf: "/etc/clamav/clamd.conf", logs["clamav"]: "/var/log/clamav"}
     pod.start("clamd", "clamd", "--foreground", "--config-file=/etc/clamav/clamd.conf", extra=clamd)
-    local = pod.directory / "local.d"
-    local.mkdir()
-    shutil.copy(_HERE / "antivirus.conf", local)
+    directory = pod.directory / "local.d"
+    directory.mkdir()
+    for name, text in {"antivirus.conf": (_HERE / "antivirus.conf").read_text(), **(local or {})}.items():
+        (directory / name).write_text(text)
     no_plugin = pod.directory / "no-plugin.conf"
     no_plugin.touch()
     rspamd = {
-        local: "/etc/rspamd/local.d",
+        directory: "/etc/rspamd/local.d",
         no_plugin: "/etc/rspamd/modules.d/mailfilter.conf",
         _unpatched_scanner(pod.directory): f"/{_SCANNER}",
         logs["rspamd"]: "/var/log/rspamd",

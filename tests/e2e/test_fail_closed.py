@@ -78,15 +78,6 @@ def test_a_running_clamd_keeps_its_signatures(system: MailSystem, filter_pod: di
         _scale_signature_server(system, 1)
 
 
-def test_over_size_mail_is_refused_with_the_limit(system: MailSystem) -> None:
-    """Postfix on port 2525 takes 60 MiB, so that it is the filter that answers."""
-    system.point_at_pod()
-    reply = system.receive_directly(
-        messages.with_attachment(b"x" * 40_000_000, "application", "octet-stream", "large")  # 54.7 MB in base64
-    )
-    assert reply.line == "554 5.7.1 Message larger than 50 MiB"
-
-
 def _databases(directory: Path) -> list[str]:
     """Return the files in clamd's directory but for freshclam's notes, which are no database."""
     return [path.name for path in directory.iterdir() if path.is_file() and path.suffix != ".dat"]
