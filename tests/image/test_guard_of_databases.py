@@ -238,14 +238,16 @@ def test_database_that_was_never_good_is_not_shown_and_not_tried_twice(pod: Pod,
 
 
 def test_failed_and_refused_checks_are_told_without_the_address(pod: Pod, server: Server) -> None:
-    server.answer(slow_ndb=429, good_ndb=pattern("Good"))
+    server.answer(good_ndb=pattern("Good"))
     start(pod, "token-s3cret/slow.ndb", "token-s3cret/missing.ndb", "token-s3cret/good.ndb")
+    wait_until((pod.databases / "good.ndb").exists, 20, "a database")
+    server.answer(slow_ndb=429, good_ndb=pattern("Good"))
     wait_until(lambda: says(pod, "slow.ndb", "error", "error code 429"), 20, "the refusal of the server")
     wait_until(lambda: says(pod, "missing.ndb", "error", "Can't download missing.ndb"), 20, "the failure")
     wait_until(lambda: sources(pod)["good.ndb"]["lastSuccess"] is not None, 20, "the success")
     found = sources(pod)
     assert found["slow.ndb"]["lastSuccess"] is None
-    assert found["slow.ndb"]["retryAfter"] == pytest.approx(found["slow.ndb"]["lastFailure"] + 300, abs=2)
+    assert found["slow.ndb"]["retryAfter"] == pytest.approx(found["slow.ndb"]["lastFailure"] + 7200, abs=2)
     assert found["missing.ndb"]["retryAfter"] is None
     assert "s3cret" not in json.dumps(found)
     server.answer(good_ndb=500)

@@ -95,7 +95,7 @@ def test_a_new_container_on_the_same_volume_keeps_away_as_long_as_it_was_told_to
     (service.upstream_files / ".status").write_text("429")
     service.configure(NETWORK)
     first = service.mirror()
-    wait_until(lambda: "error code 429" in first.output(), 20, "the refusal")
+    wait_until(lambda: "Giving up on" in first.output(), 30, "the refusal")
     assert first.stop() < 3
     before = service.requests()
     second = service.mirror()
@@ -198,3 +198,18 @@ def test_a_database_that_upstream_breaks_is_not_served(service: Service) -> None
     wait_until(lambda: len(service.requests()) >= asked + 3, 30, "upstream asked again")
     assert set(service.versions().values()) == {VERSION_OF[5]}
     assert (service.volume / "served/daily.cvd").read_bytes() == signed_databases.read(5)
+
+
+def test_an_older_database_is_not_served_whatever_upstream_calls_it(service: Service) -> None:
+    """It has ClamAV's signature, and freshclam takes it."""
+    first = service.start(MIRROR)
+    later = signed_databases.read(6)[:512].replace(b":6:", b":9:", 1)
+    for name in OFFICIAL:
+        (service.upstream_files / f"{name}.cvd.first").write_bytes(later)
+    service.publish(3)
+    first.stop()
+    second = service.mirror()
+    wait_until(lambda: second.output().count("updated (version: 3,") >= 9, 40, "all attempts")
+    wait_until(lambda: has(service.volume, signed_databases.read(5)), 10, "what is put back, for freshclam to compare")
+    assert has(service.volume / "served", signed_databases.read(5))
+    assert set(service.versions().values()) == {VERSION_OF[5]}

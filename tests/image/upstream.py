@@ -1,9 +1,9 @@
 """A web server of signature databases, and a proxy, for freshclam.
 
 `python -m tests.image.upstream PORT DIRECTORY [OPTION]` serves the files of the directory, also parts of them, and
-prints a line for each request. A file `.status` there has a status with which everything is answered. OPTION is
-`proxy`: it connects to other servers, for clients that send the name and password of the file `.proxy`
-(NAME:PASSWORD); or the path of a certificate with its key (PEM): it speaks TLS.
+prints a line for each request. Parts of NAME are those of NAME.first if that is there. A file `.status` there has a
+status with which everything is answered. OPTION is `proxy`: it connects to other servers, for clients that send the
+name and password of the file `.proxy` (NAME:PASSWORD); or the path of a certificate with its key (PEM): it speaks TLS.
 """
 
 import base64
@@ -42,7 +42,9 @@ class Upstream(http.server.BaseHTTPRequestHandler):
             self._answer(404, b"")
         elif self.headers.get("Range", "").startswith("bytes="):
             first, last = self.headers["Range"].removeprefix("bytes=").split("-")
-            self._answer(206, path.read_bytes()[int(first) : int(last or "1000000") + 1])
+            claimed = path.with_name(f"{path.name}.first")
+            content = (claimed if claimed.exists() else path).read_bytes()
+            self._answer(206, content[int(first) : int(last or "1000000") + 1])
         else:
             self._answer(200, path.read_bytes())
 
