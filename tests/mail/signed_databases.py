@@ -60,7 +60,7 @@ def _download(target: Path) -> None:
     """Fill *target* with the test databases."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        apt = ["apt-get", "--quiet", *_apt_options(scratch)]
+        apt = ["apt-get", "--quiet", *apt_options(scratch, "deb-src")]
         subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
         source = [*apt, "source", "--download-only", "clamav"]
         subprocess.run(source, check=True, cwd=scratch, stdout=subprocess.DEVNULL)
@@ -68,11 +68,14 @@ def _download(target: Path) -> None:
             (target / path).write_bytes(content)
 
 
-def _apt_options(scratch: Path) -> list[str]:
-    """Return options that let apt-get use its own state below *scratch* and the machine's own mirror."""
+def apt_options(scratch: Path, kind: str) -> list[str]:
+    """Return options that let apt-get use its own state below *scratch* and the machine's own mirror.
+
+    *kind* is `deb` for packages or `deb-src` for their sources.
+    """
     for folder in ("etc/sources.list.d", "lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True)
-    source = f"Types: deb-src\nURIs: {_mirror()}\nSuites: {SUITE}\nComponents: main\nSigned-By: {_KEYRING}\n"
+    source = f"Types: {kind}\nURIs: {_mirror()}\nSuites: {SUITE}\nComponents: main\nSigned-By: {_KEYRING}\n"
     (scratch / "etc/sources.list.d/source.sources").write_text(source)
     return [
         f"-oDir::Etc::sourcelist={scratch}/etc/sources.list",
