@@ -1,7 +1,7 @@
 """What status says of signatures: `SignaturesFresh` and `status.antivirus`, from what the ready pods report.
 
 Nothing that moves with each check may stand in status, or a filter at rest would be written to for ever. So a message
-names times only that stand for hours: when a database was built, and the end of a cool-down of an hour or more. Age
+names times only that stand for hours: when a database was built, and the end of a cool-down of three hours or more. Age
 passes `maxAge` without an event; `next_change` says when to look again.
 """
 
@@ -15,8 +15,8 @@ from mailfilter_operator.delivery import Pod
 from mailfilter_operator.signature_reports import OFFICIAL, SignatureReport, SignatureSource
 from mailfilter_operator.times import add_seconds, parse_time, seconds_between
 
-_LONG_COOL_DOWN = 3600
-"""Seconds. The end of a shorter one moves with nearly every look, and would be over before anybody reads it."""
+_LONG_COOL_DOWN = 3 * 3600
+"""Seconds. The end of a shorter one moves with nearly every look, or with every check (two hours)."""
 
 _MOST_NAMED = 3
 

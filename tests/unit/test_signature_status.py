@@ -127,7 +127,7 @@ def test_it_is_looked_at_again_when_age_alone_changes_it() -> None:
     assert seconds_to_next_change(None, NOW) is None
 
 
-@pytest.mark.parametrize("rest", [None, 300])
+@pytest.mark.parametrize("rest", [None, 300, 7200])
 @pytest.mark.parametrize("refused", [None, "it is empty"])
 @pytest.mark.parametrize("error", [None, "Unexpected response (500)"])
 @given(checks=st.tuples(st.integers(0, 3000), st.integers(0, 3000)))
