@@ -177,7 +177,8 @@ def test_deleted_credentials_come_back_with_another_salt_and_a_manifest_that_fit
     wait_child(filters, "Secret/mx-credentials")
     after = filters.children("mx")
     differing = {name for name in before if after[name] != before[name]}
-    assert differing == {"Secret/mx-credentials", "ConfigMap/mx-files", "ConfigMap/mx-modules"}
+    salted = {"Secret/mx-credentials", "Secret/mx-freshclam"}
+    assert differing == {*salted, "ConfigMap/mx-files", "ConfigMap/mx-modules"}
     assert after["Secret/mx-credentials"]["data"].keys() == before["Secret/mx-credentials"]["data"].keys()
     filters.wait_condition("mx", "ConfigValid", "True")
 

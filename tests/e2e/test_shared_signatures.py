@@ -25,7 +25,10 @@ _SERVICE_PODS = (f"--namespace={installation.OPERATOR_NAMESPACE}", f"--selector=
 def sharing(system: MailSystem) -> Iterator[MailSystem]:
     """Provide another MailFilter with nothing in its spec, with port 2525 leading to its pod."""
     publish_version(system, FIRST)
-    system.kubectl.wait_rolled_out(installation.OPERATOR_NAMESPACE, f"deployment/{SERVICE}")
+    # It takes no older version than it has, and begins anew in a new pod.
+    namespace = installation.OPERATOR_NAMESPACE
+    system.kubectl.run("rollout", "restart", f"deployment/{SERVICE}", f"--namespace={namespace}")
+    system.kubectl.wait_rolled_out(namespace, f"deployment/{SERVICE}")
     other = MailSystem(system.kubectl, system.address, system.namespace, "sharing")
     metadata = {"name": other.name, "namespace": other.namespace}
     system.kubectl.apply(
@@ -92,7 +95,7 @@ def _many(system: MailSystem) -> dict[str, Any]:
     container = {key: value for key, value in freshclam.items() if key != "restartPolicy"}
     container["resources"] = {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "256Mi"}}
     probe = {"exec": {"command": ["/usr/lib/mailfilter/fetched-database"]}, "periodSeconds": 1}
-    labels = {"app.kubernetes.io/name": "many"}
+    labels = {"app.kubernetes.io/name": "many", "app.kubernetes.io/part-of": "mailfilter"}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
