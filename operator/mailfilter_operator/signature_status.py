@@ -18,6 +18,9 @@ from mailfilter_operator.times import add_seconds, parse_time, seconds_between
 _LONG_COOL_DOWN = 3 * 3600
 """Seconds. The end of a shorter one moves with nearly every look, or with every check (two hours)."""
 
+_WHILE_NONE_IS_READY = 30
+"""Seconds."""
+
 _MOST_NAMED = 3
 
 _TIME_TAKEN = re.compile(r" after [0-9.]+ ?(ms|milliseconds|s|seconds)\b")
@@ -50,15 +53,25 @@ _ORDER = ("DatabaseRefused", "NotLoaded", "TooOld", "NotFetched", "CoolDown", "C
 
 def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict | None:
     """The verdict over all ready pods, *max_age* in seconds; None if not all of them have been asked."""
+    pods = tuple(pods)
     ready = [pod for pod in pods if pod.ready]
     if not ready:
-        return SignatureVerdict(Condition(UNKNOWN, "NotObserved", "No pod is ready."), {}, None)
+        return _judge_unready(pods, max_age, now)
     reports = {pod.name: pod.report.signatures for pod in ready if pod.report is not None}
     if len(reports) < len(ready):
         return None
     ages = [time for report in reports.values() for source in report.sources or () if (time := _age_from(source))]
     limits = [limit for time in ages if (limit := add_seconds(time, max_age + 1)) > now]
     return SignatureVerdict(_judge(reports, max_age, now), _describe(reports), min(limits, default=None))
+
+
+def _judge_unready(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict:
+    """What is known while no pod is ready: for want of signatures, if they say so. No event tells when they do."""
+    reports = {pod.name: pod.report.signatures for pod in pods if pod.report is not None}
+    faults = {name: tuple(_find_faults(report, max_age, now)) for name, report in reports.items()}
+    severe = [fault for of_pod in faults.values() for fault in of_pod if fault.severe]
+    condition = _tell(severe, faults) if severe else Condition(UNKNOWN, "NotObserved", "No pod is ready.")
+    return SignatureVerdict(condition, {}, add_seconds(now, _WHILE_NONE_IS_READY) if reports else None)
 
 
 def _judge(reports: Mapping[str, SignatureReport], max_age: int, now: str) -> Condition:
@@ -84,7 +97,7 @@ def _tell(found: Iterable[Fault], faults: Mapping[str, tuple[Fault, ...]]) -> Co
     sentences = []
     for fault in ordered[:_MOST_NAMED]:
         count = sum(fault in of_pod for of_pod in faults.values())
-        where = "" if count == len(faults) else f" (in {count} of {len(faults)} ready pods)"
+        where = "" if count == len(faults) else f" (in {count} of {len(faults)} pods)"
         sentences.append(f"{fault.message}{where}.")
     if len(ordered) > _MOST_NAMED:
         sentences.append(f"There is more: {len(ordered) - _MOST_NAMED}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.image.conftest import files
 from tests.image.pod import PROGRAMS, Container, Pod, wait_until, write_candidate
-from tests.image.shared import MIRROR, NETWORK, OFFICIAL, PORT, Service
+from tests.image.shared import MIRROR, NETWORK, OFFICIAL, PORT, UPSTREAM_PORT, Service
 from tests.mail import signed_databases
 
 FRESHCLAM = "clamav/freshclam.conf"
@@ -60,6 +60,15 @@ def test_pods_take_from_the_service_and_cause_no_request_upstream(pod: Pod, serv
 def test_without_a_configuration_the_clamav_network_is_asked(service: Service) -> None:
     container = service.mirror()
     wait_until(lambda: "database.clamav.net" in container.output(), 30, "the attempt")
+
+
+def test_a_configuration_may_end_without_a_newline(service: Service) -> None:
+    """As `kubectl create configmap --from-literal` writes it."""
+    service.configure(MIRROR.rstrip(), **{"proxy.conf": "HTTPProxyServer 127.0.0.1\nHTTPProxyPort 9"})
+    container = service.mirror()
+    wait_until(lambda: "Failed" in container.output() or "ERROR" in container.output(), 30, "the attempt")
+    assert f"{UPSTREAM_PORT}HTTPProxyServer" not in container.output()
+    assert "Connecting via 127.0.0.1" in container.output()
 
 
 def test_an_update_reaches_a_pod_by_the_versions(pod: Pod, service: Service) -> None:

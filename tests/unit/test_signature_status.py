@@ -47,6 +47,16 @@ def test_nothing_is_claimed_while_no_pod_is_ready() -> None:
     assert brief() == ("Unknown", "NotObserved")
     assert brief(telling(OFFICIAL, ready=False)) == ("Unknown", "NotObserved")
     assert judge().antivirus == {}
+    assert judge().next_change is None
+
+
+def test_pods_that_are_not_ready_for_want_of_signatures_say_why() -> None:
+    failing = replace(LOCAL, last_success=None, error="Can't download local.ndb")
+    verdict = judge(telling(failing, ready=False), telling(OFFICIAL, ready=False, name="mx-2"))
+    assert (verdict.condition.status, verdict.condition.reason) == ("False", "NotFetched")
+    assert "Can't download local.ndb" in verdict.condition.message
+    assert "(in 1 of 2 pods)" in verdict.condition.message
+    assert verdict.next_change == add_seconds(NOW, 30)
 
 
 def test_young_signatures_are_fresh() -> None:
@@ -90,7 +100,7 @@ def test_what_only_some_pods_have_is_said_so() -> None:
     good, bad = telling(LOCAL), telling(replace(LOCAL, refused="it is empty"), name="mx-2")
     condition = judge(good, bad).condition
     assert (condition.status, condition.reason) == ("False", "DatabaseRefused")
-    assert "(in 1 of 2 ready pods)" in condition.message
+    assert "(in 1 of 2 pods)" in condition.message
     assert "ready pods" not in judge(bad, replace(bad, name="mx-3")).condition.message
 
 
