@@ -12,6 +12,7 @@ from typing import Any
 
 from mailfilter_operator.conditions import FALSE, TRUE, UNKNOWN, Condition
 from mailfilter_operator.delivery import Pod
+from mailfilter_operator.pod_reports import PodReport
 from mailfilter_operator.signature_reports import OFFICIAL, SignatureReport, SignatureSource
 from mailfilter_operator.times import add_seconds, parse_time, seconds_between
 
@@ -47,8 +48,14 @@ class SignatureVerdict:
     """When age alone makes another verdict of it."""
 
 
-_ORDER = ("DatabaseRefused", "NotLoaded", "TooOld", "NotFetched", "CoolDown", "CheckFailing")
-"""Which reason the condition has if there are several: what somebody has to mend before what may mend itself."""
+_WAITING = "WaitingForTurn"
+
+_ORDER = ("DatabaseRefused", "NotLoaded", "TooOld", "NotFetched", "CoolDown", "CheckFailing", _WAITING)
+"""Which reason the condition has if there are several: what somebody has to mend before what may mend itself.
+
+Waiting comes last also because it comes and goes with each update: an Event tells each time that one of the two before
+it becomes the reason.
+"""
 
 
 def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict | None:
@@ -57,37 +64,41 @@ def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVe
     ready = [pod for pod in pods if pod.ready]
     if not ready:
         return _judge_unready(pods, max_age, now)
-    reports = {pod.name: pod.report.signatures for pod in ready if pod.report is not None}
-    if len(reports) < len(ready):
+    told = {pod.name: pod.report for pod in ready if pod.report is not None}
+    if len(told) < len(ready):
         return None
-    ages = [time for report in reports.values() for source in report.sources or () if (time := _age_from(source))]
+    reports = [report.signatures for report in told.values()]
+    ages = [time for report in reports for source in report.sources or () if (time := _age_from(source))]
     limits = [limit for time in ages if (limit := add_seconds(time, max_age + 1)) > now]
-    return SignatureVerdict(_judge(reports, max_age, now), _describe(reports), min(limits, default=None))
+    return SignatureVerdict(_judge(told, max_age, now), _describe(reports), min(limits, default=None))
 
 
 def _judge_unready(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict:
     """What is known while no pod is ready: for want of signatures, if they say so. No event tells when they do."""
-    reports = {pod.name: pod.report.signatures for pod in pods if pod.report is not None}
+    reports = {pod.name: pod.report for pod in pods if pod.report is not None}
     faults = {name: tuple(_find_faults(report, max_age, now)) for name, report in reports.items()}
     severe = [fault for of_pod in faults.values() for fault in of_pod if fault.severe]
     condition = _tell(severe, faults) if severe else Condition(UNKNOWN, "NotObserved", "No pod is ready.")
     return SignatureVerdict(condition, {}, add_seconds(now, _WHILE_NONE_IS_READY) if reports else None)
 
 
-def _judge(reports: Mapping[str, SignatureReport], max_age: int, now: str) -> Condition:
-    silent = [name for name, report in reports.items() if not report.sources]
+def _judge(reports: Mapping[str, PodReport], max_age: int, now: str) -> Condition:
+    told = [report.signatures for report in reports.values()]
+    silent = sum(not report.sources for report in told)
     faults = {name: tuple(_find_faults(report, max_age, now)) for name, report in reports.items()}
     found = [fault for of_pod in faults.values() for fault in of_pod]
     severe = [fault for fault in found if fault.severe]
-    if severe or (found and not silent):
+    if severe or (not silent and any(fault.reason != _WAITING for fault in found)):
         return _tell(severe or found, faults)
     if silent:
         return Condition(
-            UNKNOWN, "NotObserved", f"{len(silent)} of {len(reports)} ready pods do not tell of their signatures yet."
+            UNKNOWN, "NotObserved", f"{silent} of {len(told)} ready pods do not tell of their signatures yet."
         )
-    unknown = sorted({source.name for report in reports.values() for source in _unasked(report)})
+    unknown = sorted({source.name for report in told for source in _unasked(report)})
     if unknown:
         return Condition(UNKNOWN, "NotObserved", f"Nothing is known of {_list(unknown)} yet.")
+    if found:
+        return _tell(found, faults)
     return Condition(TRUE, "Fresh", "Every ready pod has signatures younger than spec.antivirus.signatures.maxAge.")
 
 
@@ -104,11 +115,20 @@ def _tell(found: Iterable[Fault], faults: Mapping[str, tuple[Fault, ...]]) -> Co
     return Condition(FALSE if ordered[0].severe else TRUE, ordered[0].reason, " ".join(sentences))
 
 
-def _find_faults(report: SignatureReport, max_age: int, now: str) -> Iterator[Fault]:
-    if report.not_loaded:
-        yield Fault("NotLoaded", f"clamd did not load what is there and goes on with what it had: {report.not_loaded}")
-    for source in report.sources or ():
+def _find_faults(report: PodReport, max_age: int, now: str) -> Iterator[Fault]:
+    signatures = report.signatures
+    if signatures.not_loaded:
+        yield Fault(
+            "NotLoaded", f"clamd did not load what is there and goes on with what it had: {signatures.not_loaded}"
+        )
+    for source in signatures.sources or ():
         yield from _find_faults_of(source, max_age, now)
+    if report.reload.waiting is not None or report.reload.loading is not None:
+        yield Fault(
+            _WAITING,
+            "New signatures are there, and clamd scans with those before until it has loaded them, one pod at a time",
+            severe=False,
+        )
 
 
 def _find_faults_of(source: SignatureSource, max_age: int, now: str) -> Iterator[Fault]:
@@ -150,9 +170,9 @@ def _age_from(source: SignatureSource) -> str | None:
     return source.built if source.name == OFFICIAL else source.last_success
 
 
-def _describe(reports: Mapping[str, SignatureReport]) -> dict[str, Any]:
+def _describe(reports: Iterable[SignatureReport]) -> dict[str, Any]:
     """`status.antivirus`: of the pod with the oldest signatures, so that it claims no more than what all have."""
-    oldest = min(reports.values(), key=lambda report: (report.time or "", report.version or "", report.engine or ""))
+    oldest = min(reports, key=lambda report: (report.time or "", report.version or "", report.engine or ""))
     told = {"engine": oldest.engine, "signatureVersion": oldest.version, "signatureTime": oldest.time}
     return {name: text for name, text in told.items() if text is not None}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.shell.world import World
 
-from mailfilter_operator.pod_reports import PodReport
+from mailfilter_operator.pod_reports import PodReport, Reload
 from mailfilter_operator.signature_reports import SignatureReport, SignatureSource
 from mailfilter_operator.times import add_seconds
 
@@ -16,11 +16,11 @@ DAY = 86400.0
 IP = "10.244.0.1"
 
 
-def say(world: World, *sources: SignatureSource, **report: str) -> None:
+def say(world: World, *sources: SignatureSource, waiting: int | None = None, **report: str) -> None:
     """What the pod says from here on."""
     active = world.ask([IP])[IP].active
     signatures = SignatureReport(sources=sources, **report)
-    world.says[IP] = PodReport(active, signatures=signatures)
+    world.says[IP] = PodReport(active, signatures=signatures, reload=Reload(waiting))
 
 
 def official(world: World, **changes: Any) -> SignatureSource:
@@ -69,6 +69,27 @@ def test_a_check_that_fails_is_said_once_although_signatures_are_young_enough(ru
         running.pass_time(7200)
     assert running.condition("SignaturesFresh")[:2] == ("True", "CoolDown")
     assert [reason for reason in running.events() if reason.startswith("Signature")] == ["SignatureCheckFailing"]
+
+
+@pytest.mark.parametrize("error", [None, "Unexpected response (500)"])
+def test_a_pod_that_waits_for_its_turn_is_told_in_status_and_makes_no_event(running: World, error: str | None) -> None:
+    built = add_seconds(running.now, -DAY)
+
+    def look(waiting: int | None) -> tuple[str, str, str]:
+        running.pass_time(60)
+        say(running, official(running, built=built, error=error), waiting=waiting)
+        running.look()
+        return running.condition("SignaturesFresh")
+
+    before = look(None)
+    told = running.events()
+    waits = look(100)
+    assert waits[:2] == ("True", "CheckFailing" if error else "WaitingForTurn")
+    assert waits[2] != before[2]
+    assert look(100) == waits
+    assert running.written() == []
+    assert look(None) == before
+    assert running.events() == told
 
 
 def test_signatures_that_become_too_old_are_said_at_the_time_and_without_an_event_of_the_cluster(

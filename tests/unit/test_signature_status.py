@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.outcomes import pod
 
 from mailfilter_operator.delivery import Pod
+from mailfilter_operator.pod_reports import Reload
 from mailfilter_operator.signature_reports import SignatureReport, SignatureSource
 from mailfilter_operator.signature_status import SignatureVerdict, judge_signatures, seconds_to_next_change
 from mailfilter_operator.times import add_seconds
@@ -87,6 +88,43 @@ def test_databases_that_clamd_did_not_load_are_not_fresh() -> None:
     condition = judge(telling(OFFICIAL, not_loaded="bad.ndb: Malformed database")).condition
     assert (condition.status, condition.reason) == ("False", "NotLoaded")
     assert "bad.ndb: Malformed database" in condition.message
+
+
+def waiting(*sources: SignatureSource, name: str = "mx-1", ready: bool = True, number: int = 7) -> Pod:
+    """A pod that has new signatures and waits for its turn to load them."""
+    return pod(name, ready=ready, signatures=SignatureReport(sources=sources), reload=Reload(waiting=number))
+
+
+def test_new_signatures_that_wait_to_be_loaded_are_told() -> None:
+    condition = judge(waiting(OFFICIAL), telling(OFFICIAL, name="mx-2")).condition
+    assert (condition.status, condition.reason) == ("True", "WaitingForTurn")
+    assert "(in 1 of 2 pods)" in condition.message
+    loading = pod("mx-2", signatures=SignatureReport(sources=(OFFICIAL,)), reload=Reload(loading=5))
+    both = judge(waiting(OFFICIAL), loading).condition
+    assert (both.status, both.reason) == ("True", "WaitingForTurn")
+    assert "ready pod has signatures younger" not in both.message
+    assert brief(replace(loading, ready=False), telling(OFFICIAL)) == ("True", "Fresh")
+
+
+@given(st.integers(0, 10**10), st.integers(0, 10**10))
+def test_since_when_a_pod_waits_is_not_told(one: int, other: int) -> None:
+    first, second = (judge(waiting(OFFICIAL, number=number)).condition for number in (one, other))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (replace(LOCAL, refused="it finds something"), ("False", "DatabaseRefused")),
+        (replace(OFFICIAL, built=ago(MAX_AGE + 1)), ("False", "TooOld")),
+        (replace(LOCAL, error="code 429", last_failure=NOW, retry_after=ago(-300)), ("True", "CoolDown")),
+        (replace(LOCAL, error="no route"), ("True", "CheckFailing")),
+        (SignatureSource("local.ndb"), ("Unknown", "NotObserved")),
+    ],
+)
+def test_that_a_pod_waits_hides_nothing_else(source: SignatureSource, expected: tuple[str, str]) -> None:
+    assert brief(waiting(source)) == expected
+    assert brief(waiting(OFFICIAL), pod("mx-2")) == ("Unknown", "NotObserved")
 
 
 def test_message_names_source_error_and_the_end_of_a_long_cool_down() -> None:
