@@ -46,7 +46,10 @@ class SignatureReport:
     time: str | None = None
     """When the official databases that clamd has loaded were built, as clamd tells it."""
     not_loaded: str | None = None
-    """Why clamd did not load the databases that are there now; it goes on with those before."""
+    """Why clamd did not load the databases that are there now.
+
+    It goes on with those before, or scans nothing if it had no memory to keep them.
+    """
     sources: tuple[SignatureSource, ...] | None = None
     """None: the pod does not tell."""
 

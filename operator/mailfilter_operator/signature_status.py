@@ -1,4 +1,6 @@
-"""What status says of signatures: `SignaturesFresh` and `status.antivirus`, from what the ready pods report.
+"""What status says of signatures: `SignaturesFresh` and `status.antivirus`, from what pods report.
+
+Those count that are ready, and those that are not while their clamd could not load what is there.
 
 Nothing that moves with each check may stand in status, or a filter at rest would be written to for ever. So a message
 names times only that stand for hours: when a database was built, and the end of a cool-down of three hours or more. Age
@@ -6,7 +8,7 @@ passes `maxAge` without an event; `next_change` says when to look again.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +41,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class SignatureVerdict:
-    """What the ready pods come to at one time."""
+    """What the pods come to at one time."""
 
     condition: Condition
     antivirus: Mapping[str, Any]
@@ -59,7 +61,7 @@ it becomes the reason.
 
 
 def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict | None:
-    """The verdict over all ready pods, *max_age* in seconds; None if not all of them have been asked."""
+    """The verdict, *max_age* in seconds; None if not all ready pods have been asked."""
     pods = tuple(pods)
     ready = [pod for pod in pods if pod.ready]
     if not ready:
@@ -67,10 +69,12 @@ def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVe
     told = {pod.name: pod.report for pod in ready if pod.report is not None}
     if len(told) < len(ready):
         return None
+    broken = {pod.name: pod.report for pod in pods if not pod.ready and pod.report and pod.report.signatures.not_loaded}
+    faults = {name: tuple(_find_faults(report, max_age, now)) for name, report in (told | broken).items()}
     reports = [report.signatures for report in told.values()]
     ages = [time for report in reports for source in report.sources or () if (time := _age_from(source))]
     limits = [limit for time in ages if (limit := add_seconds(time, max_age + 1)) > now]
-    return SignatureVerdict(_judge(told, max_age, now), _describe(reports), min(limits, default=None))
+    return SignatureVerdict(_judge(reports, faults), _describe(reports), min(limits, default=None))
 
 
 def _judge_unready(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict:
@@ -82,19 +86,17 @@ def _judge_unready(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerd
     return SignatureVerdict(condition, {}, add_seconds(now, _WHILE_NONE_IS_READY) if reports else None)
 
 
-def _judge(reports: Mapping[str, PodReport], max_age: int, now: str) -> Condition:
-    told = [report.signatures for report in reports.values()]
-    silent = sum(not report.sources for report in told)
-    faults = {name: tuple(_find_faults(report, max_age, now)) for name, report in reports.items()}
+def _judge(ready: Sequence[SignatureReport], faults: Mapping[str, tuple[Fault, ...]]) -> Condition:
+    silent = sum(not report.sources for report in ready)
     found = [fault for of_pod in faults.values() for fault in of_pod]
     severe = [fault for fault in found if fault.severe]
     if severe or (not silent and any(fault.reason != _WAITING for fault in found)):
         return _tell(severe or found, faults)
     if silent:
         return Condition(
-            UNKNOWN, "NotObserved", f"{silent} of {len(told)} ready pods do not tell of their signatures yet."
+            UNKNOWN, "NotObserved", f"{silent} of {len(ready)} ready pods do not tell of their signatures yet."
         )
-    unknown = sorted({source.name for report in told for source in _unasked(report)})
+    unknown = sorted({source.name for report in ready for source in _unasked(report)})
     if unknown:
         return Condition(UNKNOWN, "NotObserved", f"Nothing is known of {_list(unknown)} yet.")
     if found:
@@ -119,7 +121,9 @@ def _find_faults(report: PodReport, max_age: int, now: str) -> Iterator[Fault]:
     signatures = report.signatures
     if signatures.not_loaded:
         yield Fault(
-            "NotLoaded", f"clamd did not load what is there and goes on with what it had: {signatures.not_loaded}"
+            "NotLoaded",
+            "clamd did not load what is there, and goes on with what it had, or with memory for one set of signatures "
+            f"only scans nothing until others come: {signatures.not_loaded}",
         )
     for source in signatures.sources or ():
         yield from _find_faults_of(source, max_age, now)

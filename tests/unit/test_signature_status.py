@@ -90,6 +90,30 @@ def test_databases_that_clamd_did_not_load_are_not_fresh() -> None:
     assert "bad.ndb: Malformed database" in condition.message
 
 
+def test_a_pod_that_is_not_ready_for_it_could_not_load_says_why_while_another_is_ready() -> None:
+    broken = telling(OFFICIAL, ready=False, name="mx-2", not_loaded="bad.ndb: Malformed database", version="27800")
+    verdict = judge(telling(OFFICIAL, version="27827"), broken)
+    assert (verdict.condition.status, verdict.condition.reason) == ("False", "NotLoaded")
+    assert "bad.ndb: Malformed database (in 1 of 2 pods)" in verdict.condition.message
+    assert verdict.antivirus == {"signatureVersion": "27827"}
+    assert brief(telling(OFFICIAL), replace(broken, report=None)) == ("True", "Fresh")
+
+
+def test_a_pod_that_is_not_ready_for_another_reason_says_nothing_of_signatures_while_another_is_ready() -> None:
+    starting = telling(replace(LOCAL, last_success=None, error="no route"), ready=False, name="mx-2")
+    assert brief(telling(LOCAL), starting) == ("True", "Fresh")
+    failing = judge(telling(replace(LOCAL, error="no route")), starting).condition
+    assert (failing.status, failing.reason) == ("True", "CheckFailing")
+    assert "pods)" not in failing.message
+
+
+def test_what_was_not_loaded_may_leave_clamd_with_what_it_had_or_with_nothing() -> None:
+    """The pods do not tell which: the message is true of both."""
+    message = judge(telling(OFFICIAL, not_loaded="bad.ndb: Malformed database")).condition.message
+    assert "goes on with what it had" in message
+    assert "scans nothing until others come" in message
+
+
 def waiting(*sources: SignatureSource, name: str = "mx-1", ready: bool = True, number: int = 7) -> Pod:
     """A pod that has new signatures and waits for its turn to load them."""
     return pod(name, ready=ready, signatures=SignatureReport(sources=sources), reload=Reload(waiting=number))
