@@ -40,8 +40,8 @@ def compute_concurrent_memory(spec: Spec, max_message: int) -> int:
     Custom databases count with all that they could have, also if there are none: what is added to customURLs later
     must not change the pods.
     """
-    freshclam = spec.pod.resources.freshclam.limits.memory or DEFAULT_LIMITS["freshclam"]
-    custom = max(0, int(parse_quantity(freshclam)) - _NOT_FOR_PROOFS)
+    freshclam = parse_quantity(compute_limit(spec, max_message, "freshclam"))
+    custom = max(0, int(freshclam) - _NOT_FOR_PROOFS)
     return 4 * max_message + 2 * (_smallest_engine(spec) + custom)
 
 
@@ -55,7 +55,8 @@ def compute_limit(spec: Spec, max_message: int, container: str) -> str:
     if resources.limits.memory is not None:
         return str(resources.limits.memory)
     needed = compute_memory(spec, max_message, trial=True)
-    needed["clamd"] = compute_concurrent_memory(spec, max_message)
+    if container == "clamd":
+        needed["clamd"] = compute_concurrent_memory(spec, max_message)
     known = (DEFAULT_LIMITS[container], str(needed.get(container, 0)), resources.requests.memory or "0")
     return max(known, key=parse_quantity)
 

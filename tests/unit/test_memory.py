@@ -75,6 +75,14 @@ def test_what_freshclam_lets_in_has_to_fit_twice(freshclam: str, concurrent: boo
     assert is_concurrent(**spec_of("CustomOnly", "1Gi", memory=freshclam)) is concurrent
 
 
+@pytest.mark.parametrize(("requested", "concurrent"), [("256Mi", True), ("2Gi", False)])
+def test_what_freshclam_gets_because_it_requests_it_has_to_fit_twice_too(requested: str, concurrent: bool) -> None:
+    spec = spec_of("CustomOnly", "1200Mi")
+    spec["pod"]["resources"]["freshclam"] = {"requests": {"memory": requested}}
+
+    assert is_concurrent(**spec) is concurrent
+
+
 def test_larger_messages_leave_less_for_signatures() -> None:
     assert is_concurrent(**spec_of("Shared", "4Gi", "150Mi")) is True
     assert is_concurrent(**spec_of("Shared", "4Gi", "170Mi")) is False
@@ -118,6 +126,14 @@ def test_a_smaller_limit_never_makes_a_reload_concurrent(
 @given(st.sampled_from(SOURCES), SIZES, st.sampled_from([None, "64Mi", "2Gi"]))
 def test_who_sets_no_limit_has_a_filter_that_scans_all_the_time(source: str, size: str, freshclam: str | None) -> None:
     assert is_concurrent(**spec_of(source, None, size, **({"memory": freshclam} if freshclam else {}))) is True
+
+
+@given(st.sampled_from(SOURCES), SIZES, st.integers(16, 8192))
+def test_who_only_requests_memory_has_a_filter_that_scans_all_the_time(source: str, size: str, requested: int) -> None:
+    spec = spec_of(source, None, size)
+    spec["pod"]["resources"]["freshclam"] = {"requests": {"memory": f"{requested}Mi"}}
+
+    assert is_concurrent(**spec) is True
 
 
 @given(st.sampled_from(SOURCES), SIZES, st.integers(16, 16384))
