@@ -14,9 +14,8 @@ from mailfilter_operator.delivery import Pod, Telling
 ANY_TIME = "any-time"
 """The turn of a pod that serves alone: to wait would help nobody."""
 
-_WHILE_ONE_LOADS = 5.0
-_WHILE_ONE_WAITS = 30.0
-"""For other pods to become ready, which also wakes a pass."""
+_WHILE_ONE_WAITS_OR_LOADS = 30.0
+"""Pods that become ready, which ends a turn or lets one begin, wake a pass before that."""
 _LOOK_FOR_QUESTIONS = 120.0
 """No event tells that a pod waits."""
 
@@ -53,9 +52,9 @@ def seconds_to_next_turn(pods: Sequence[Pod], reloads: Reloads) -> float | None:
     """When to look whether somebody waits, or has done; None if nobody ever does."""
     if reloads is not Reloads.IN_TURN:
         return None
-    if any(_is_busy(pod) for pod in pods):
-        return _WHILE_ONE_LOADS
-    return _WHILE_ONE_WAITS if any(_waiting(pod) is not None for pod in pods) else _LOOK_FOR_QUESTIONS
+    if any(_is_busy(pod) or _waiting(pod) is not None for pod in pods):
+        return _WHILE_ONE_WAITS_OR_LOADS
+    return _LOOK_FOR_QUESTIONS
 
 
 def _find_standing(pod: Pod, reloads: Reloads) -> str | None:

@@ -51,7 +51,7 @@ def test_of_two_that_wait_one_has_the_turn_and_the_other_when_the_first_has_load
     assert pair.written() == []
     say(pair, "mx-2", loading=100)
     pair.put_pod(number=2, ready=False)
-    assert pair.look() == 5.0
+    assert pair.look() == 30.0
     pair.says[IPS["mx-2"]] = None  # busy with its files
     pair.look()
     say(pair, "mx-2")
