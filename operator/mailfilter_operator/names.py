@@ -37,7 +37,10 @@ ANNOTATION_CONFIG = f"{GROUP}/config-hash"
 ANNOTATION_CANDIDATE = f"{GROUP}/candidate-hash"
 """On one pod that serves: the configuration with raw text that it shall try beside the one that serves."""
 ANNOTATION_RELOAD = f"{GROUP}/reload-turn"
-"""On a pod whose clamd scans nothing while it loads signatures: the number by which the pod asked, when it may."""
+"""On a pod whose clamd scans nothing while it loads signatures: the number by which the pod asked, when it may.
+
+Else one of the words in `reload_turns`, or nothing.
+"""
 ANNOTATION_TOLD = f"{GROUP}/told"
 """On the pod: how often it was told, and when last (milliseconds since 1970): `2@1795704000000`."""
 ANNOTATION_DOMAIN = f"{GROUP}/domain"

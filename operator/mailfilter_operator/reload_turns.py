@@ -2,7 +2,7 @@
 
 A pod that waits says so with a number, and its turn is an annotation with that number: what is left over from another
 time is none. The pod reads it from a file (downward API), and goes on by itself when nobody has given it a turn for
-half an hour.
+half an hour, or for a day if it is told to wait.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,14 @@ from mailfilter_operator.delivery import Pod, Telling
 
 ANY_TIME = "any-time"
 """The turn of a pod that serves alone: to wait would help nobody."""
+
+WAIT = "wait"
+"""The turn of a pod that has to wait: while it stands there the pod waits up to a day instead of half an hour.
+
+It is there for a pod that did not come back from its load: what took that out must not do the same to the others when
+their half hour ends. Only a pod that is ready is told, for whoever scans nothing has nothing to lose; one that was told
+keeps it, ready or not, until it has its turn or waits no more.
+"""
 
 _WHILE_ONE_WAITS_OR_LOADS = 30.0
 """Pods that become ready, which ends a turn or lets one begin, wake a pass before that."""
@@ -37,7 +45,7 @@ def find_reloads(replicas: int, *, concurrent: bool) -> Reloads:
 
 
 def plan_turns(pods: Sequence[Pod], reloads: Reloads) -> dict[str, Telling]:
-    """New annotations, by pod: the turn that one gets, and those that are over."""
+    """New annotations, by pod: the turn that one gets, who has to wait, and what is over."""
     turns = {pod.name: _find_standing(pod, reloads) for pod in pods}
     if reloads is Reloads.IN_TURN and not any(_is_busy(pod) for pod in pods):
         turns |= _choose(pods)
@@ -64,7 +72,7 @@ def _find_standing(pod: Pod, reloads: Reloads) -> str | None:
         case Reloads.ALONE:
             return ANY_TIME
         case Reloads.IN_TURN:
-            return pod.annotations[names.ANNOTATION_RELOAD] if _has_turn(pod) else None
+            return pod.annotations[names.ANNOTATION_RELOAD] if _has_turn(pod) else _find_wait(pod)
 
 
 def _has_turn(pod: Pod) -> bool:
@@ -72,12 +80,19 @@ def _has_turn(pod: Pod) -> bool:
 
     A pod that is not any more keeps it: what took it out of service must not do the same to the others at once.
     """
-    given = pod.annotations.get(names.ANNOTATION_RELOAD, ANY_TIME)
-    if given == ANY_TIME:
+    given = pod.annotations.get(names.ANNOTATION_RELOAD)
+    if given in (None, ANY_TIME, WAIT):
         return False
     if pod.report is None or not pod.ready:
         return True
     return given in (str(pod.report.reload.waiting), str(pod.report.reload.loading))
+
+
+def _find_wait(pod: Pod) -> str | None:
+    """WAIT for a pod without a turn, if it has to wait; one missed answer does not take the word from it."""
+    is_told = pod.annotations.get(names.ANNOTATION_RELOAD) == WAIT
+    waits = is_told if pod.report is None else _waiting(pod) is not None and (is_told or pod.ready)
+    return WAIT if waits else None
 
 
 def _is_busy(pod: Pod) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.shell.raw_texts import told
+from tests.shell.test_reconcile import REFUSED
 from tests.shell.world import RESYNC_SECONDS, World
 
 from mailfilter_operator import names
@@ -23,6 +24,11 @@ def turn(world: World, pod: str) -> str | None:
 def say(world: World, pod: str, waiting: int | None = None, loading: int | None = None) -> None:
     """What a pod says from here on."""
     world.says[IPS[pod]] = PodReport(told(world, pod)[names.ANNOTATION_CONFIG], reload=Reload(waiting, loading))
+
+
+def annotated(world: World) -> list[str]:
+    """The pods whose annotations a pass writes."""
+    return [subject for verb, subject in world.written() if verb == "annotate"]
 
 
 @pytest.fixture
@@ -46,8 +52,8 @@ def test_pods_at_rest_are_asked_whether_they_wait_and_nothing_is_written(pair: W
 def test_of_two_that_wait_one_has_the_turn_and_the_other_when_the_first_has_loaded(pair: World) -> None:
     say(pair, "mx-1", waiting=200)
     say(pair, "mx-2", waiting=100)
-    assert pair.written() == [("annotate", "Pod/mx-2")]
-    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == (None, "100")
+    assert annotated(pair) == ["Pod/mx-1", "Pod/mx-2"]
+    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == ("wait", "100")
     assert pair.written() == []
     say(pair, "mx-2", loading=100)
     pair.put_pod(number=2, ready=False)
@@ -56,13 +62,44 @@ def test_of_two_that_wait_one_has_the_turn_and_the_other_when_the_first_has_load
     pair.look()
     say(pair, "mx-2")
     pair.look()
-    assert turn(pair, "mx-1") is None, "nobody would scan"
+    assert turn(pair, "mx-1") == "wait", "nobody would scan"
     pair.put_pod(number=2)
-    assert ("annotate", "Pod/mx-1") in pair.written()
+    assert annotated(pair) == ["Pod/mx-1", "Pod/mx-2"]
     assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == ("200", None)
     say(pair, "mx-1")
     pair.settle()
     assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == (None, None)
+
+
+def test_a_pod_that_does_not_come_back_from_its_load_keeps_the_others_waiting_and_causes_no_writes(pair: World) -> None:
+    say(pair, "mx-1", waiting=200)
+    say(pair, "mx-2", waiting=100)
+    pair.look()
+    say(pair, "mx-2")
+    pair.put_pod(number=2, ready=False)
+    pair.settle()
+    for _ in range(3):
+        pair.pass_time(3600)
+        say(pair, "mx-1", waiting=200)
+        assert annotated(pair) == []
+        pair.says[IPS["mx-1"]] = None
+        assert annotated(pair) == []
+    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == ("wait", "100")
+    say(pair, "mx-1")  # the databases that it waited to load are those that it has, again
+    assert annotated(pair) == ["Pod/mx-1"]
+    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == (None, "100")
+
+
+@pytest.mark.parametrize("spec", [{"paused": True}, REFUSED], ids=["paused", "invalid"])
+def test_while_the_operator_may_not_write_nobody_has_a_turn(pair: World, spec: dict[str, Any]) -> None:
+    """Pods are not even asked; each loads when its patience ends."""
+    pair.apply(**{"replicas": 2, **SMALL, **spec})
+    pair.look()
+    assert pair.condition("Stalled")[0] == "True"
+    say(pair, "mx-1", waiting=200)
+    say(pair, "mx-2", waiting=100)
+    assert pair.written() == []
+    assert turn(pair, "mx-1") is turn(pair, "mx-2") is None
 
 
 def test_a_pod_that_vanishes_with_the_turn_does_not_block_the_others(pair: World) -> None:
@@ -71,7 +108,7 @@ def test_a_pod_that_vanishes_with_the_turn_does_not_block_the_others(pair: World
     say(pair, "mx-1", waiting=100)
     say(pair, "mx-2", waiting=200)
     pair.look()
-    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == ("100", None)
+    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == ("100", "wait")
     pair.cluster.remove("Pod", "mail", "mx-1")
     pair.look()
     assert turn(pair, "mx-2") == "200"
@@ -83,7 +120,7 @@ def test_another_operator_goes_on_with_the_turn_that_there_is(pair: World) -> No
     pair.look()
     pair.restart()
     assert ("annotate", "Pod/mx-1") not in pair.written()
-    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == (None, "100")
+    assert (turn(pair, "mx-1"), turn(pair, "mx-2")) == ("wait", "100")
 
 
 def test_a_pod_alone_waits_for_nobody_and_two_do(world: World) -> None:

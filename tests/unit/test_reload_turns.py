@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from mailfilter_operator import names
 from mailfilter_operator.delivery import Pod
 from mailfilter_operator.pod_reports import PodReport, Reload
-from mailfilter_operator.reload_turns import ANY_TIME, Reloads, find_reloads, plan_turns, seconds_to_next_turn
+from mailfilter_operator.reload_turns import ANY_TIME, WAIT, Reloads, find_reloads, plan_turns, seconds_to_next_turn
 
 TURN = names.ANNOTATION_RELOAD
 
@@ -47,8 +49,8 @@ def test_who_has_to_wait(replicas: int, concurrent: bool, reloads: Reloads) -> N
 
 
 def test_of_two_that_wait_the_one_that_waits_longer_has_the_turn() -> None:
-    assert turns(pod("a", 20), pod("b", 10)) == {"b": "10"}
-    assert turns(pod("a", 10), pod("b", 10)) == {"a": "10"}
+    assert turns(pod("a", 20), pod("b", 10)) == {"a": WAIT, "b": "10"}
+    assert turns(pod("a", 10), pod("b", 10)) == {"a": "10", "b": WAIT}
 
 
 @pytest.mark.parametrize(
@@ -62,12 +64,15 @@ def test_of_two_that_wait_the_one_that_waits_longer_has_the_turn() -> None:
         pytest.param(silent("b", turn="10"), id="did not answer once"),
     ],
 )
-def test_nobody_else_has_a_turn_meanwhile(busy: Pod) -> None:
-    assert turns(pod("a", 5), busy, pod("c")) == {}
+def test_nobody_else_has_a_turn_meanwhile_and_who_waits_is_told_so_once(busy: Pod) -> None:
+    assert turns(pod("a", 5), busy, pod("c")) == {"a": WAIT}
+    assert turns(pod("a", 5, turn=WAIT), busy, pod("c")) == {}
+    assert turns(pod("a", 5, turn="4"), busy, pod("c")) == {"a": WAIT}
 
 
 def test_a_turn_ends_when_the_pod_is_ready_again_and_the_next_has_it() -> None:
     assert turns(pod("a", 20), pod("b", turn="10")) == {"a": "20", "b": None}
+    assert turns(pod("a", 20, turn=WAIT), pod("b", turn="10"), pod("c", 30, turn=WAIT)) == {"a": "20", "b": None}
 
 
 def test_a_turn_of_before_is_none_for_what_a_pod_waits_for_now() -> None:
@@ -75,21 +80,42 @@ def test_a_turn_of_before_is_none_for_what_a_pod_waits_for_now() -> None:
 
 
 def test_a_pod_that_is_gone_blocks_nobody() -> None:
-    assert turns(pod("a", 20), pod("b", loading=10, turn="10", ready=False), pod("c")) == {}
-    assert turns(pod("a", 20), pod("c")) == {"a": "20"}
+    assert turns(pod("a", 20), pod("b", loading=10, turn="10", ready=False), pod("c")) == {"a": WAIT}
+    assert turns(pod("a", 20, turn=WAIT), pod("c")) == {"a": "20"}
 
 
 @pytest.mark.parametrize(
-    "pods",
+    ("pods", "told"),
     [
-        pytest.param((pod("a", 10),), id="alone"),
-        pytest.param((pod("a", 10), pod("b", ready=False)), id="the other is not ready"),
-        pytest.param((pod("a", 10, ready=False), pod("b")), id="it is not ready itself"),
-        pytest.param((silent("a"), silent("b")), id="nobody says anything"),
+        pytest.param((pod("a", 10),), {"a": WAIT}, id="alone"),
+        pytest.param((pod("a", 10), pod("b", ready=False)), {"a": WAIT}, id="the other is not ready"),
+        pytest.param((pod("a", 10), pod("b", 5, ready=False)), {"a": WAIT}, id="the other waits and is not ready"),
+        pytest.param((pod("a", 10, ready=False), pod("b")), {}, id="it is not ready itself"),
+        pytest.param((pod("a", 10, ready=False), pod("b", 5, ready=False)), {}, id="nobody is ready"),
+        pytest.param((silent("a"), silent("b")), {}, id="nobody says anything"),
     ],
 )
-def test_a_turn_that_would_leave_nobody_to_scan_or_helps_nobody_is_not_given(pods: tuple[Pod, ...]) -> None:
-    assert turns(*pods) == {}
+def test_a_turn_that_would_leave_nobody_to_scan_or_helps_nobody_is_not_given(
+    pods: tuple[Pod, ...], told: dict[str, str | None]
+) -> None:
+    assert turns(*pods) == told
+
+
+def test_who_was_told_to_wait_does_so_until_its_turn_or_until_it_waits_no_more() -> None:
+    """Half an hour may be over: without the word it would load at once, as all the others would."""
+    loading = pod("b", loading=10, ready=False)
+    assert turns(pod("a", 20, turn=WAIT, ready=False), loading) == {}
+    assert turns(silent("a", turn=WAIT), loading) == {}
+    assert turns(silent("a", turn=WAIT, ready=False), pod("b"), pod("c")) == {}
+    assert turns(pod("a", turn=WAIT), loading) == {"a": None}
+    assert turns(pod("a", turn=WAIT, ready=False), loading) == {"a": None}
+    assert turns(pod("a", loading=20, turn=WAIT), pod("b")) == {"a": None}
+
+
+def test_who_was_told_to_wait_keeps_nobody_from_loading() -> None:
+    assert turns(silent("a", turn=WAIT), pod("b", 20), pod("c")) == {"b": "20"}
+    assert turns(pod("a", 30, turn=WAIT, ready=False), pod("b", 20), pod("c")) == {"b": "20"}
+    assert turns(pod("a", 30, turn=WAIT), pod("b", 20, turn=WAIT)) == {"b": "20"}
 
 
 def test_a_pod_that_serves_alone_may_at_any_time_and_only_then() -> None:
@@ -99,6 +125,8 @@ def test_a_pod_that_serves_alone_may_at_any_time_and_only_then() -> None:
     assert turns(pod("a", turn=ANY_TIME), pod("b")) == {"a": None}
     assert turns(pod("a", turn=ANY_TIME), pod("b", turn="10"), reloads=Reloads.CONCURRENT) == {"a": None, "b": None}
     assert turns(pod("a", 10), reloads=Reloads.CONCURRENT) == {}
+    assert turns(pod("a", 10, turn=WAIT), reloads=Reloads.ALONE) == {"a": ANY_TIME}
+    assert turns(pod("a", 10, turn=WAIT), reloads=Reloads.CONCURRENT) == {"a": None}
 
 
 PODS = st.lists(
@@ -106,7 +134,7 @@ PODS = st.lists(
         lambda waiting, loading, turn, ready, heard: (waiting, loading, turn, ready, heard),
         st.sampled_from([None, 1, 2]),
         st.sampled_from([None, 1, 2]),
-        st.sampled_from([None, "1", "2", ANY_TIME, "nonsense"]),
+        st.sampled_from([None, "1", "2", ANY_TIME, WAIT, "nonsense"]),
         st.booleans(),
         st.booleans(),
     ),
@@ -123,7 +151,7 @@ PODS = st.lists(
 
 @given(PODS)
 def test_there_is_never_more_than_one_new_turn_and_none_beside_a_pod_that_loads(pods: tuple[Pod, ...]) -> None:
-    given_now = [name for name, turn in turns(*pods).items() if turn is not None]
+    given_now = [name for name, turn in turns(*pods).items() if turn not in (None, WAIT)]
     loading = [pod.name for pod in pods if pod.report is not None and pod.report.reload.loading is not None]
 
     assert len(given_now) <= (0 if loading else 1)
@@ -131,22 +159,42 @@ def test_there_is_never_more_than_one_new_turn_and_none_beside_a_pod_that_loads(
     assert not given_now or sum(pod.ready for pod in pods) >= 2
 
 
-@given(PODS, st.sampled_from(Reloads))
-def test_what_was_said_is_not_said_again(pods: tuple[Pod, ...], reloads: Reloads) -> None:
+def tell(pods: tuple[Pod, ...], reloads: Reloads) -> tuple[Pod, ...]:
+    """The pods with what they are told."""
     said = plan_turns(pods, reloads)
-    after = tuple(
-        Pod(
-            made.name,
-            made.ip,
-            made.ready,
-            {k: v for k, v in {**made.annotations, **said.get(made.name, {})}.items() if v},
-            {},
-            made.report,
+    return tuple(
+        replace(
+            made,
+            annotations={k: v for k, v in {**made.annotations, **said.get(made.name, {})}.items() if v is not None},
         )
         for made in pods
     )
 
-    assert plan_turns(after, reloads) == {}
+
+@given(PODS, st.sampled_from(Reloads))
+def test_what_was_said_is_not_said_again(pods: tuple[Pod, ...], reloads: Reloads) -> None:
+    assert plan_turns(tell(pods, reloads), reloads) == {}
+
+
+@given(PODS)
+def test_who_waits_and_serves_knows_that_there_is_somebody_who_gives_turns(pods: tuple[Pod, ...]) -> None:
+    for made in tell(pods, Reloads.IN_TURN):
+        if made.report is None:
+            continue
+        waits, turn = made.report.reload.waiting, made.annotations.get(TURN)
+        assert turn != WAIT or waits is not None
+        assert turn in (WAIT, str(waits)) or waits is None or not made.ready
+
+
+@given(PODS)
+def test_to_be_told_to_wait_changes_nothing_for_others(pods: tuple[Pod, ...]) -> None:
+    untold = tuple(replace(made, annotations={}) if made.annotations.get(TURN) == WAIT else made for made in pods)
+
+    def numbers(pods: tuple[Pod, ...]) -> list[tuple[str, str | None]]:
+        found = [(made.name, made.annotations.get(TURN)) for made in tell(pods, Reloads.IN_TURN)]
+        return [(name, turn) for name, turn in found if turn not in (None, WAIT)]
+
+    assert numbers(pods) == numbers(untold)
 
 
 def test_the_next_look_is_sooner_while_there_is_something_to_wait_for() -> None:
