@@ -1,8 +1,10 @@
 """Pods of the real image for the tests in this directory."""
 
 import functools
+import hashlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.image.pod import Container, Pod, example_files, wait_until
 from tests.image.rootfs import CHECKOUT, rootfs
 
+DEMO_URL = "http://127.0.0.1:8080/demo.ndb"
 DEMO_DATABASE = f"Demo.Pattern:0:*:{b'demo-virus-pattern'.hex()}\n"
 
 
@@ -38,10 +41,19 @@ def serve_databases(pod: Pod) -> Container:
 
 
 def place_database(pod: Pod) -> None:
-    """Puts a database where freshclam would have put it."""
+    """Puts a database where freshclam would have put it, which has asked the example's one source."""
     unfinished = pod.databases / "unfinished"
     unfinished.write_text(DEMO_DATABASE)
     unfinished.rename(pod.databases / "demo.ndb")
+    note_source(pod, DEMO_URL, "success")
+
+
+def note_source(pod: Pod, url: str, what: str) -> None:
+    """Notes what came of a check of a custom URL, `success` or `failure`, as freshclam's entry point does."""
+    directory = pod.sockets / "sources"
+    directory.mkdir(exist_ok=True)
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    (directory / name).write_text(f"name {url.rpartition('/')[2]}\n{what} {time.time():.0f}\n")
 
 
 def wait_ready(pod: Pod, *names: str, seconds: float = 40) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,24 +127,46 @@ class Container:
             found |= more
         return {pid: lines.get(pid, "") for pid in found}
 
+    @contextlib.contextmanager
+    def held(self, program: str) -> Iterator[None]:
+        """Stops its process with this command line, once it is there, as long as the block lasts."""
+
+        def find() -> list[int]:
+            return [pid for pid, line in self.processes().items() if line.startswith(program)]
+
+        wait_until(lambda: bool(find()), 30, program)
+        (pid,) = find()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to all its processes."""
         os.killpg(self._process.pid, number)
 
     def stop(self) -> float:
         """Ends it with SIGTERM to its first process; seconds that took, AssertionError after 30."""
-        started = time.monotonic()
+        started, processes = time.monotonic(), self.processes()
         self._process.terminate()
         try:
             self._process.wait(30)
         finally:
-            self.kill()
+            self._kill(processes)
         return time.monotonic() - started
 
     def kill(self) -> None:
         """Ends all its processes at once."""
+        self._kill(self.processes())
+
+    def _kill(self, processes: Iterable[int]) -> None:
+        """Ends these too, as the end of a container does: a configuration on trial runs in a session of its own."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self._process.wait()
 
 

@@ -193,6 +193,7 @@ CUSTOM: dict[str, tuple[Callable[[bytes], Answer], str, str]] = {
     "greedy": (lambda _: Answer(b"Every.Mail:0:*:" + b"Subject: ".hex().encode() + b"\n"), "refused", "harmless"),
     "page": (lambda _: Answer(PAGE), "refused", "clamd cannot load it: "),
     "empty": (lambda _: Answer(), "error", "Can't download empty.ndb"),
+    "missing": (lambda _: Answer(status=404), "error", "there is no such file"),
     "silent": (lambda _: SILENT, "error", "Timeout was reached"),
     "deaf": (lambda _: HANGS_UP, "error", "Server returned nothing"),
 }

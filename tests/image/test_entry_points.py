@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.image.conftest import files, place_database, serve_databases, wait_ready
+from tests.image.conftest import files, note_source, place_database, serve_databases, wait_ready
 from tests.image.pod import PROGRAMS, SALT, Pod, wait_until, write_candidate
 
 BROKEN = {"override.d/actions.conf": "reject = 15;\nadd_header = ;\n"}
@@ -212,6 +212,29 @@ def test_clamd_never_serves_with_the_built_in_signature_alone(pod: Pod) -> None:
     assert not pod.ready("clamd")
     assert not pod.sockets.joinpath("clamd.sock").exists()
     place_database(pod)
+    wait_ready(pod, "clamd")
+
+
+def test_clamd_begins_when_every_source_was_asked(pod: Pod) -> None:
+    """Whatever came of it. With the fastest source alone the pod would take the place of one that finds more."""
+    other = "http://127.0.0.1:8080/other.ndb"
+    listed = f"{files()['clamav/freshclam.conf']}DatabaseCustomURL {other}\n"
+    write_candidate(pod.candidate, files({"clamav/freshclam.conf": listed}))
+    place_database(pod)
+    container = pod.start("clamd")
+    said(container.output, "waiting for what other sources of signatures have")
+    time.sleep(3)
+    assert not pod.sockets.joinpath("clamd.sock").exists()
+    note_source(pod, other, "failure")
+    wait_ready(pod, "clamd")
+
+
+def test_clamd_does_not_wait_for_ever_for_a_source(pod: Pod) -> None:
+    listed = f"{files()['clamav/freshclam.conf']}DatabaseCustomURL http://127.0.0.1:8080/other.ndb\n"
+    write_candidate(pod.candidate, files({"clamav/freshclam.conf": listed}))
+    place_database(pod)
+    container = pod.start("clamd", "env", "MAILFILTER_SOURCES_PATIENCE=4", f"{PROGRAMS}/clamd")
+    said(container.output, "waiting for what other sources of signatures have")
     wait_ready(pod, "clamd")
 
 

@@ -153,6 +153,7 @@ def test_text_is_not_blamed_for_a_probe_while_the_rspamd_that_serves_hangs(make_
     pod = start(make_pod(), DOMAINS)
     refusing = next(kind for kind in BY_POD if "not let through" in kind.says)
     rspamd = next(container for container in pod.containers if container.log.name == "rspamd.log")
+    wait_until(lambda: pod.state().get("active") is not None, 40, "a configuration that serves")
     rspamd.signal_all(signal.SIGSTOP)
     try:
         status, said = prove(pod, dict(refusing.spec))

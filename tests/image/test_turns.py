@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.image.conftest import files, place_database, wait_ready
 from tests.image.pod import PROGRAMS, Container, Pod, example_files, wait_until, write_candidate
+from tests.image.rootfs import run_in_rootfs
+from tests.mail.signatures import many_signatures
 
 CLAMD = "clamav/clamd.conf"
 CONCURRENT = "ConcurrentDatabaseReload yes\n"
@@ -19,13 +21,18 @@ LONG = 600
 
 def start(pod: Pod, *, patience: int = LONG, notice: int = 0, drain: int = 0, text: str = ONE_ENGINE) -> Container:
     """A clamd that serves, with one database."""
+    container = begin(pod, patience=patience, notice=notice, drain=drain, text=text)
+    wait_ready(pod, "clamd")
+    return container
+
+
+def begin(pod: Pod, *, patience: int = LONG, notice: int = 0, drain: int = 0, text: str = ONE_ENGINE) -> Container:
+    """A clamd that is about to serve, with one database."""
     write_candidate(pod.candidate, files({CLAMD: text}))
     place_database(pod)
     times = {"PATIENCE": patience, "NOTICE": notice, "DRAIN": drain}
     settings = [f"MAILFILTER_RELOAD_{name}={seconds}" for name, seconds in times.items()]
-    container = pod.start("clamd", "env", *settings, f"{PROGRAMS}/clamd")
-    wait_ready(pod, "clamd")
-    return container
+    return pod.start("clamd", "env", *settings, f"{PROGRAMS}/clamd")
 
 
 def report(pod: Pod) -> dict[str, Any]:
@@ -112,11 +119,36 @@ def test_what_comes_while_it_waits_is_loaded_at_the_same_time(pod: Pod) -> None:
 
 
 def test_without_anybody_to_give_it_a_turn_it_loads_at_last(pod: Pod) -> None:
-    start(pod, patience=15)
+    start(pod, patience=8)
     add(pod, "more")
     asked = wait_asked(pod)
-    wait_loaded(pod, "more", seconds=45)
-    assert time.time() - asked >= 15
+    wait_loaded(pod, "more", seconds=4 * 8 + 30)
+    assert time.time() - asked >= 8
+
+
+def test_told_to_wait_it_waits_longer_than_it_would_for_nobody(pod: Pod) -> None:
+    start(pod, patience=2)
+    give_turn(pod, "wait")
+    add(pod, "more")
+    asked = wait_asked(pod)
+    time.sleep(4 * 2 + 6)  # with three looks of its
+    assert report(pod)["reload"] == {"waiting": asked, "loading": None}
+    give_turn(pod, str(asked))
+    wait_loaded(pod, "more")
+
+
+def test_pods_that_nobody_tells_anything_do_not_load_at_the_same_time() -> None:
+    """They ask together; each waits for half an hour and up to an hour and a half more, by its own name."""
+    script = (
+        f". {PROGRAMS}/take-turn; say_reload() {{ :; }}; "
+        'date() { echo 1795970193; }; uptime_seconds() { echo 0; }; cat() { echo "the name $pod of the pod"; }; '
+        'for pod in $(seq 20); do asked=; ask_for_turn; echo "$latest"; done'
+    )
+    found = sorted(int(line) for line in run_in_rootfs(["sh", "-c", script]).stdout.split())
+    assert len(found) == 20
+    assert found[0] >= 1800
+    assert found[-1] <= 7200
+    assert found[-1] - found[0] > 3600
 
 
 @pytest.mark.parametrize("concurrent", [True, False], ids=["with memory for two engines", "alone"])
@@ -144,6 +176,46 @@ def test_it_leaves_the_service_first_and_sees_its_clients_off(pod: Pod) -> None:
         assert finds(pod, "demo-virus-pattern")
     wait_loaded(pod, "more")
     wait_ready(pod, "clamd")
+
+
+def test_it_does_not_wait_for_ever_for_a_client_that_stays(pod: Pod) -> None:
+    start(pod, drain=5)
+    pod.start("rspamd")
+    wait_ready(pod, "rspamd", seconds=60)
+    with pod.hold_session():
+        add(pod, "more")
+        give_turn(pod, str(wait_asked(pod)))
+        wait_loaded(pod, "more")
+
+
+def test_when_all_databases_go_while_it_sees_its_clients_off_it_keeps_what_it_has(pod: Pod) -> None:
+    start(pod, notice=6)
+    add(pod, "more")
+    give_turn(pod, str(wait_asked(pod)))
+    wait_until(lambda: report(pod)["reload"]["loading"] is not None, 10, "its turn")
+    for path in pod.databases.glob("*.*"):
+        path.unlink()
+    wait_until(lambda: report(pod)["reload"] == IDLE, 30, "the end of its turn")
+    time.sleep(3)  # a look of its
+    assert report(pod)["loaded"]["databases"] == ["demo.ndb"]
+    assert finds(pod, "demo-virus-pattern")
+    add(pod, "more")
+    give_turn(pod, str(wait_asked(pod)))
+    wait_until(lambda: report(pod)["loaded"]["databases"] == ["more.ndb"], 30, "what has come again")
+
+
+def test_what_comes_while_clamd_starts_waits_for_a_turn_as_well(pod: Pod) -> None:
+    """However long clamd takes: it is held up here."""
+    pod.databases.joinpath("many.hdb").write_bytes(many_signatures(500_000))
+    container = begin(pod)
+    with container.held("clamd --foreground"):
+        add(pod, "more")
+        time.sleep(8)  # three looks of its
+    wait_ready(pod, "clamd")
+    asked = wait_asked(pod)
+    assert report(pod)["loaded"]["databases"] == ["demo.ndb", "many.hdb"]
+    give_turn(pod, str(asked))
+    wait_until(lambda: "more.ndb" in report(pod)["loaded"]["databases"], 30, "what came")
 
 
 def test_a_clamd_that_does_not_answer_while_it_loads_is_not_hung(pod: Pod) -> None:
