@@ -20,7 +20,8 @@ bench: setup ## measure, and print each figure beside its target
 
 soak: setup ## ten minutes of changes (SOAK_MINUTES), two million signatures (SOAK_SIGNATURES), many pods (SOAK_PODS)
 	@SOAK_MINUTES=$${SOAK_MINUTES:-10} SOAK_SIGNATURES=$${SOAK_SIGNATURES:-2000000} SOAK_PODS=$${SOAK_PODS:-50} \
-		tests/run-tests tests/e2e/test_soak.py tests/e2e/test_many_signatures.py tests/e2e/test_shared_signatures.py
+		tests/run-tests tests/e2e/test_soak.py tests/e2e/test_many_signatures.py tests/e2e/test_blocking_reloads.py \
+		tests/e2e/test_shared_signatures.py
 
 down: ## remove the demo's cluster and those of tests and measurements
 	@$(CLUSTER) down && MAILFILTER_CLUSTER=test $(CLUSTER) down && MAILFILTER_CLUSTER=bench $(CLUSTER) down

@@ -7,7 +7,6 @@ is the proof, clamd's reload, and with the service how soon pods notice.
 
 from __future__ import annotations
 
-import signal
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from email import policy
@@ -16,7 +15,7 @@ from tests.bench import live
 from tests.bench.figures import Figure, describe_seconds
 from tests.bench.live import Mail, Trial, Wanted
 from tests.demo import installation
-from tests.e2e import changes, databases, processes
+from tests.e2e import changes, databases
 from tests.e2e.test_mirror import FIRST, SECOND, publish_version
 from tests.mail import messages, offers, signatures, signed_databases
 from tests.mail.polling import eventually
@@ -90,9 +89,7 @@ def _attempt_shared(system: MailSystem) -> Trial:
         def replace() -> None:
             publish_version(system, SECOND)
             (pod,) = system.kubectl.items("pods", *_SERVICE_PODS)
-            # The service's own next look is hours away; this signal is freshclam's documented "check now".
-            if not processes.send_signal(pod["metadata"]["uid"], "freshclam", signal.SIGUSR1):
-                raise RuntimeError("the shared service has no freshclam")
+            databases.check_now(pod)
             _wait_for(lambda: set(_served(address).values()) == {SECOND})
 
         return live.measure(other, _mail(later[new]), marked(new), replace)

@@ -37,6 +37,13 @@ def patch_spec(system: MailSystem, spec: Mapping[str, Any]) -> None:
     )
 
 
+def cause_look(system: MailSystem, kind: str, name: str) -> None:
+    """Annotate an object, so that who watches it looks at once: the operator at a MailFilter, the kubelet at a pod."""
+    version = system.kubectl.get(kind, name, f"--namespace={system.namespace}")["metadata"]["resourceVersion"]
+    look = f"example.com/look={version}"
+    system.kubectl.run("annotate", kind, name, f"--namespace={system.namespace}", "--overwrite", look)
+
+
 def wait_ready_for(system: MailSystem, generation: int) -> None:
     """Return when Ready is True for *generation*."""
 

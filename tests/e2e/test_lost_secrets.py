@@ -20,8 +20,8 @@ def test_a_deleted_secret_comes_back_and_nobody_notices(two_pods: MailSystem, se
     with pods.undisturbed(two_pods):
         two_pods.kubectl.run("delete", "secret", f"{two_pods.name}-{secret}", f"--namespace={two_pods.namespace}")
         for pod in two_pods.filter_pods():
-            _look(two_pods, "pod", pod["metadata"]["name"])
-        _look(two_pods, "mailfilter", two_pods.name)
+            changes.cause_look(two_pods, "pod", pod["metadata"]["name"])
+        changes.cause_look(two_pods, "mailfilter", two_pods.name)
         eventually(lambda: _data(two_pods, secret), within_seconds=60, what=f"the Secret {secret}")
         _wait_delivered(two_pods)
         _assert_signed(two_pods)
@@ -38,7 +38,7 @@ def test_a_pod_that_starts_without_a_secret_comes_up_when_it_is_back(two_pods: M
     with operators.stopped(two_pods.kubectl):
         two_pods.kubectl.run("delete", "secret", f"{two_pods.name}-{secret}", namespace)
         two_pods.kubectl.run("delete", "pod", gone, namespace)
-        _look(two_pods, "pod", kept)
+        changes.cause_look(two_pods, "pod", kept)
         starting = eventually(lambda: _new_pod(two_pods, gone, kept), within_seconds=60, what="a pod in its place")
         eventually(lambda: _waits_for(two_pods, starting, secret), within_seconds=90, what="a pod that cannot mount")
         for mail in traffic.send_for(two_pods, 5, ways=("service",)):
@@ -56,13 +56,6 @@ def _data(system: MailSystem, secret: str) -> dict[str, bytes]:
         return {}
     data = system.kubectl.get("secret", name, namespace)["data"]
     return {key: base64.b64decode(text) for key, text in data.items()}
-
-
-def _look(system: MailSystem, kind: str, name: str) -> None:
-    """Cause a look at an object: Secrets are not watched, and the kubelet looks at volumes once a minute."""
-    version = system.kubectl.get(kind, name, f"--namespace={system.namespace}")["metadata"]["resourceVersion"]
-    look = f"example.com/look={version}"
-    system.kubectl.run("annotate", kind, name, f"--namespace={system.namespace}", "--overwrite", look)
 
 
 def _new_pod(system: MailSystem, *others: str) -> str | None:

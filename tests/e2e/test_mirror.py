@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from email.message import EmailMessage
 
 import pytest
 from tests.demo import installation
-from tests.e2e import processes
+from tests.e2e import databases
 from tests.mail import messages, signatures, signed_databases
 from tests.mail.polling import eventually
 from tests.mail.system import MailSystem
@@ -47,8 +46,7 @@ def test_signed_databases_come_from_the_mirror(mirrored: MailSystem) -> None:
 
     publish_version(mirrored, SECOND)
     (pod,) = mirrored.filter_pods()
-    # freshclam's own next look is hours away; this signal is its documented "check now".
-    assert processes.send_signal(pod["metadata"]["uid"], "freshclam", signal.SIGUSR1)
+    databases.check_now(pod)
 
     def found() -> bool:
         reply = mirrored.receive_directly(_carrying(later[new]))

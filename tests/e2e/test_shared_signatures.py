@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
 from tests.demo import installation
-from tests.e2e import processes
+from tests.e2e import databases
 from tests.e2e.test_mirror import FIRST, SECOND, publish_version
 from tests.mail import messages, signatures, signed_databases
 from tests.mail.polling import eventually
@@ -69,8 +68,7 @@ def test_an_empty_spec_has_the_shared_signatures_and_many_pods_ask_the_service_a
     figure(f"{PODS} more pods with signatures, {len(before)} requests at the service's mirror before and after")
 
     publish_version(sharing, SECOND)
-    # The service's own next look is hours away; this signal is freshclam's documented "check now".
-    assert processes.send_signal(service["metadata"]["uid"], "freshclam", signal.SIGUSR1)
+    databases.check_now(service)
 
     def found() -> bool:
         answer = sharing.receive_directly(_carrying(later[new]))
