@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -51,6 +52,13 @@ def operator_process(api_tier: Connection, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def filters(api_tier: Connection, operator_process: OperatorProcess) -> Iterator[Filters]:
     """Return a namespace of its own for MailFilters, with the operator at work."""
+    with own_namespace(api_tier, operator_process) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def own_namespace(api_tier: Connection, operator_process: OperatorProcess) -> Iterator[Filters]:
+    """Provide a new namespace for MailFilters."""
     assert operator_process.log.exists()
     namespace = f"filters-{uuid.uuid4().hex[:8]}"
     api_tier.kubectl("create", "namespace", namespace)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.api.conftest import own_namespace
 from tests.api.filters import Filters
+from tests.api.operator_process import OperatorProcess
+from tests.cluster.connection import Connection
 from tests.mail.polling import eventually
 
 from mailfilter_operator import credentials
@@ -95,6 +99,13 @@ CHILDREN = (
     "service/mx-controller",
     "serviceaccount/mx",
 )
+
+
+@pytest.fixture(scope="module")
+def filters(api_tier: Connection, operator_process: OperatorProcess) -> Iterator[Filters]:
+    """Return a namespace with one MailFilter: each test leaves it as it was."""
+    with own_namespace(api_tier, operator_process) as made:
+        yield made
 
 
 def expect_as_before(filters: Filters, before: dict[str, dict[str, Any]]) -> None:

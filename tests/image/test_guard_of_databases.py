@@ -243,7 +243,9 @@ def test_failed_and_refused_checks_are_told_without_the_address(pod: Pod, server
     wait_until((pod.databases / "good.ndb").exists, 20, "a database")
     server.answer(slow_ndb=429, good_ndb=pattern("Good"))
     wait_until(lambda: says(pod, "slow.ndb", "error", "error code 429"), 20, "the refusal of the server")
-    wait_until(lambda: says(pod, "missing.ndb", "error", "there is no such file at the server (404)"), 20, "the failure")
+    wait_until(
+        lambda: says(pod, "missing.ndb", "error", "there is no such file at the server (404)"), 20, "the failure"
+    )
     wait_until(lambda: sources(pod)["good.ndb"]["lastSuccess"] is not None, 20, "the success")
     found = sources(pod)
     assert found["slow.ndb"]["lastSuccess"] is None
