@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,6 +22,27 @@ from tests.mail.system import MailSystem
 
 SIGNATURES = {messages.ALICE: 1, messages.CAROL: 1}
 LINES = 2
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A MailFilter with its keys."""
+
+    mailfilter: dict[str, Any]
+    active: dict[Line, str]
+    pending: dict[Line, str]
+    secrets: dict[str, dict[str, Any]]
+
+    def assert_still(self, system: MailSystem) -> None:
+        """Assert that its keys are these, and do what they did."""
+        assert keys.in_state(system, "Active") == self.active
+        assert keys.in_state(system, "Pending") == self.pending
+        assert keys.private(keys.secrets(system)) == keys.private(self.secrets)
+
+
+def _look(system: MailSystem) -> Standing:
+    active, pending = keys.in_state(system, "Active"), keys.in_state(system, "Pending")
+    return Standing(system.mailfilter(), active, pending, keys.secrets(system))
 
 
 @pytest.fixture(scope="module")
@@ -48,40 +70,36 @@ def test_a_mailfilter_restored_without_status_goes_on_where_it_was(
     publisher: Publisher, figure: Callable[[str], None]
 ) -> None:
     """Its pods have stayed, and nobody notices."""
-    system, before = publisher.system, publisher.system.mailfilter()
-    active, pending = keys.in_state(system, "Active"), keys.in_state(system, "Pending")
-    secrets = keys.secrets(system)
+    system, before = publisher.system, _look(publisher.system)
     with signed_mail.sending(publisher, SIGNATURES) as mail:
         mail.wait_more(2)
         keys.delete_mailfilter(system, "--cascade=orphan")
-        _apply_again(system, before)
+        _apply_again(system, before.mailfilter)
         mail.wait_more(5)
     figure(f"status lost: {signed_mail.describe(mail.mails)}")
     assert {sent.reply.code for sent in mail.mails} == {250}
-    _assert_signed_by(mail.mails, active)
-    _assert_keys(system, active, pending, secrets)
+    _assert_signed_by(mail.mails, before.active)
+    before.assert_still(system)
 
 
 def test_a_namespace_restored_from_a_backup_signs_with_the_same_keys(
     publisher: Publisher, figure: Callable[[str], None]
 ) -> None:
     """While there is no filter mail is deferred; what is accepted is signed from the first one on."""
-    system, before = publisher.system, publisher.system.mailfilter()
-    active, pending = keys.in_state(system, "Active"), keys.in_state(system, "Pending")
-    secrets = keys.secrets(system)
+    system, before = publisher.system, _look(publisher.system)
     with signed_mail.sending(publisher, SIGNATURES) as mail:
         keys.delete_mailfilter(system)
         keys.delete_secrets(system)
         assert keys.secrets(system) == {}
-        keys.put_back(system, secrets)
-        _apply_again(system, before)
+        keys.put_back(system, before.secrets)
+        _apply_again(system, before.mailfilter)
         mail.wait_more(5)
     figure(f"namespace restored: {signed_mail.describe(mail.mails)}")
     others = [sent.reply for sent in mail.mails if not sent.reply.accepted]
     assert others, "the filter was never away"
     assert all(reply.deferred for reply in others), others
-    _assert_signed_by(mail.mails, active)
-    _assert_keys(system, active, pending, secrets)
+    _assert_signed_by(mail.mails, before.active)
+    before.assert_still(system)
 
 
 def test_deleted_key_secrets_come_back_from_the_keyring(publisher: Publisher, figure: Callable[[str], None]) -> None:
@@ -93,9 +111,7 @@ def test_deleted_key_secrets_come_back_from_the_keyring(publisher: Publisher, fi
         mail.wait_more(2)
         keys.delete_secrets(system)
         # Secrets are not watched: they are looked at on each pass, and any event of the MailFilter makes one.
-        changed = f"example.com/look={system.mailfilter()['metadata']['resourceVersion']}"
-        namespace = f"--namespace={system.namespace}"
-        system.kubectl.run("annotate", "mailfilter", system.name, namespace, "--overwrite", changed)
+        changes.cause_look(system, "mailfilter", system.name)
         new = keys.wait_state(system, "Pending", LINES, other_than=pending)
         publisher.wait_records(keys.records(new))
         mail.wait_more(5)
@@ -176,11 +192,3 @@ def _wait_stopped(system: MailSystem, pod: str) -> None:
 def _assert_signed_by(mails: list[Signed], active: dict[Line, str]) -> None:
     signed_mail.assert_signed(mails, SIGNATURES)
     assert {found.record for sent in mails for found in sent.signatures} == keys.records(active)
-
-
-def _assert_keys(
-    system: MailSystem, active: dict[Line, str], pending: dict[Line, str], secrets: dict[str, dict[str, Any]]
-) -> None:
-    assert keys.in_state(system, "Active") == active
-    assert keys.in_state(system, "Pending") == pending
-    assert keys.private(keys.secrets(system)) == keys.private(secrets)
