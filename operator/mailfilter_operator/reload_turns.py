@@ -15,11 +15,11 @@ ANY_TIME = "any-time"
 """The turn of a pod that serves alone: to wait would help nobody."""
 
 WAIT = "wait"
-"""The turn of a pod that has to wait: while it stands there the pod waits up to a day instead of half an hour.
+"""The turn of a pod that has to wait while another one loads or is not ready: it waits up to a day or so with it.
 
-It is there for a pod that did not come back from its load: what took that out must not do the same to the others when
-their half hour ends. Only a pod that is ready is told, for whoever scans nothing has nothing to lose; one that was told
-keeps it, ready or not, until it has its turn or waits no more.
+Should the other not come back from its load, what took that out must not do the same to this one when its half hour
+ends. Only a pod that is ready is told, for whoever scans nothing has nothing to lose; one that was told keeps it, ready
+or not, until it has its turn or waits no more.
 """
 
 _WHILE_ONE_WAITS_OR_LOADS = 30.0

@@ -61,13 +61,14 @@ it becomes the reason.
 
 
 def judge_signatures(pods: Iterable[Pod], max_age: int, now: str) -> SignatureVerdict | None:
-    """The verdict, *max_age* in seconds; None if not all ready pods have been asked."""
+    """The verdict, *max_age* in seconds; None if not all ready pods have answered, or one just missed an answer."""
     pods = tuple(pods)
     ready = [pod for pod in pods if pod.ready]
     if not ready:
         return _judge_unready(pods, max_age, now)
     told = {pod.name: pod.report for pod in ready if pod.report is not None}
-    if len(told) < len(ready):
+    # What an unready one had to say is not mended by one answer that did not come.
+    if len(told) < len(ready) or any(pod.ip and pod.report is None and not pod.is_silent for pod in pods):
         return None
     broken = {pod.name: pod.report for pod in pods if not pod.ready and pod.report and pod.report.signatures.not_loaded}
     faults = {name: tuple(_find_faults(report, max_age, now)) for name, report in (told | broken).items()}

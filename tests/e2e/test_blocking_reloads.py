@@ -23,7 +23,7 @@ LIMIT = "700Mi"
 DATABASE = "turns.hdb"
 LOADED = "signatures loaded in turn"
 CONTENT = b"a file that the database describes"
-TURN_SECONDS = 180.0
+TURN_SECONDS = 240 + NUMBER / 10_000
 """The pod sees its clients off for 135 s at most."""
 
 
@@ -48,7 +48,7 @@ def test_pods_load_in_turn_and_no_mail_is_deferred(blocking: MailSystem, figure:
     ):
         mail.enter(LOADED)
         changes.patch_spec(system, {"antivirus": {"signatures": {"customURLs": [*urls, f"{url}{DATABASE}"]}}})
-        eventually(lambda: all(map(_waits, both)), within_seconds=WITHIN_SECONDS, what="pods that wait for their turn")
+        eventually(lambda: all(map(_has_asked, both)), within_seconds=WITHIN_SECONDS, what="pods that ask for turns")
         started = time.monotonic()
         changes.cause_look(system, "mailfilter", system.name)  # the operator's own may be two minutes away
         eventually(lambda: any(map(_has_loaded, both)), within_seconds=TURN_SECONDS, what="one pod's turn")
@@ -80,8 +80,9 @@ def _memory_limit(pod: dict[str, Any]) -> str:
     return str(found["resources"]["limits"]["memory"])
 
 
-def _waits(pod: dict[str, Any]) -> bool:
-    return bool(pods.report(pod)["reload"]["waiting"])
+def _has_asked(pod: dict[str, Any]) -> bool:
+    """Tell whether it waits for its turn, or has it, or had it: the operator may have looked in between."""
+    return _has_loaded(pod) or any(pods.report(pod)["reload"].values())
 
 
 def _has_loaded(pod: dict[str, Any]) -> bool:

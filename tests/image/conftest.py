@@ -48,12 +48,13 @@ def place_database(pod: Pod) -> None:
     note_source(pod, DEMO_URL, "success")
 
 
-def note_source(pod: Pod, url: str, what: str) -> None:
+def note_source(pod: Pod, url: str, what: str = "") -> None:
     """Notes what came of a check of a custom URL, `success` or `failure`, as freshclam's entry point does."""
     directory = pod.sockets / "sources"
     directory.mkdir(exist_ok=True)
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
-    (directory / name).write_text(f"name {url.rpartition('/')[2]}\n{what} {time.time():.0f}\n")
+    came = f"{what} {time.time():.0f}\n" if what else ""
+    (directory / name).write_text(f"name {url.rpartition('/')[2]}\n{came}")
 
 
 def wait_ready(pod: Pod, *names: str, seconds: float = 40) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,10 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> floa
     return time.monotonic() - started
 
 
+def _read_command_line(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+
+
 class Container:
     """One running program of the image."""
 
@@ -121,7 +125,7 @@ class Container:
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+                lines[int(entry.name)] = _read_command_line(int(entry.name))
         found = {self._process.pid}
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more
@@ -160,13 +164,17 @@ class Container:
         """Ends all its processes at once."""
         self._kill(self.processes())
 
-    def _kill(self, processes: Iterable[int]) -> None:
-        """Ends these too, as the end of a container does: a configuration on trial runs in a session of its own."""
+    def _kill(self, processes: Mapping[int, str]) -> None:
+        """Ends these too, as the end of a container does: a configuration on trial runs in a session of its own.
+
+        By now another process may have the id of one that has ended.
+        """
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        for process, line in processes.items():
+            with contextlib.suppress(OSError):
+                if line and _read_command_line(process) == line:
+                    os.kill(process, signal.SIGKILL)
         self._process.wait()
 
 

@@ -218,9 +218,9 @@ def test_clamd_never_serves_with_the_built_in_signature_alone(pod: Pod) -> None:
 def test_clamd_begins_when_every_source_was_asked(pod: Pod) -> None:
     """Whatever came of it. With the fastest source alone the pod would take the place of one that finds more."""
     other = "http://127.0.0.1:8080/other.ndb"
-    listed = f"{files()['clamav/freshclam.conf']}DatabaseCustomURL {other}\n"
-    write_candidate(pod.candidate, files({"clamav/freshclam.conf": listed}))
+    write_candidate(pod.candidate, files())
     place_database(pod)
+    note_source(pod, other)
     container = pod.start("clamd")
     said(container.output, "waiting for what other sources of signatures have")
     time.sleep(3)
@@ -230,12 +230,25 @@ def test_clamd_begins_when_every_source_was_asked(pod: Pod) -> None:
 
 
 def test_clamd_does_not_wait_for_ever_for_a_source(pod: Pod) -> None:
-    listed = f"{files()['clamav/freshclam.conf']}DatabaseCustomURL http://127.0.0.1:8080/other.ndb\n"
-    write_candidate(pod.candidate, files({"clamav/freshclam.conf": listed}))
+    write_candidate(pod.candidate, files())
     place_database(pod)
+    note_source(pod, "http://127.0.0.1:8080/other.ndb")
     container = pod.start("clamd", "env", "MAILFILTER_SOURCES_PATIENCE=4", f"{PROGRAMS}/clamd")
     said(container.output, "waiting for what other sources of signatures have")
     wait_ready(pod, "clamd")
+
+
+def test_clamd_waits_again_if_all_databases_go_while_it_waits_for_a_source(pod: Pod) -> None:
+    write_candidate(pod.candidate, files())
+    place_database(pod)
+    note_source(pod, "http://127.0.0.1:8080/other.ndb")
+    container = pod.start("clamd", "env", "MAILFILTER_SOURCES_PATIENCE=4", f"{PROGRAMS}/clamd")
+    said(container.output, "waiting for what other sources of signatures have")
+    (pod.databases / "demo.ndb").unlink()
+    said(container.output, "waiting for a signature database")
+    place_database(pod)
+    wait_ready(pod, "clamd")
+    assert container.running()
 
 
 def test_freshclam_recovers_soon_from_a_server_that_has_nothing_at_first(pod: Pod) -> None:

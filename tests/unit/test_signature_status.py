@@ -96,7 +96,9 @@ def test_a_pod_that_is_not_ready_for_it_could_not_load_says_why_while_another_is
     assert (verdict.condition.status, verdict.condition.reason) == ("False", "NotLoaded")
     assert "bad.ndb: Malformed database (in 1 of 2 pods)" in verdict.condition.message
     assert verdict.antivirus == {"signatureVersion": "27827"}
-    assert brief(telling(OFFICIAL), replace(broken, report=None)) == ("True", "Fresh")
+    unheard = replace(broken, report=None)
+    assert judge_signatures((telling(OFFICIAL), unheard), MAX_AGE, NOW) is None
+    assert brief(telling(OFFICIAL), replace(unheard, silent_looks=3)) == ("True", "Fresh")
 
 
 def test_a_pod_that_is_not_ready_for_another_reason_says_nothing_of_signatures_while_another_is_ready() -> None:
@@ -170,7 +172,10 @@ def test_pods_that_were_not_asked_leave_it_open() -> None:
     silent = replace(pod(), report=None)
     assert judge_signatures((silent,), MAX_AGE, NOW) is None
     assert judge_signatures((telling(LOCAL), replace(silent, name="mx-2")), MAX_AGE, NOW) is None
-    assert brief(telling(LOCAL), replace(silent, name="mx-2", ready=False)) == ("True", "Fresh")
+    unready = replace(silent, name="mx-2", ready=False)
+    assert judge_signatures((telling(LOCAL), unready), MAX_AGE, NOW) is None
+    assert brief(telling(LOCAL), replace(unready, silent_looks=3)) == ("True", "Fresh")
+    assert brief(telling(LOCAL), replace(unready, ip=None)) == ("True", "Fresh")
 
 
 def test_an_image_that_does_not_tell_is_unknown_and_hides_no_fault_of_another_pod() -> None:

@@ -22,6 +22,13 @@ _SCANS_AT_ONCE = 8
 _PROBE = {"periodSeconds": 3, "timeoutSeconds": 3, "failureThreshold": 2}
 """Two failures of at most 3 s each, 3 s apart: not ready within 15 s of clamd or rspamd going down or hanging."""
 
+_LONGEST_START_SECONDS = 900
+"""Without a compiled pattern cache rspamd starts in 20 s on one core, in minutes on a fifth of one.
+
+Raw text that no pod has proven is proven before, which takes a clamd; and that begins when each source of signatures
+was asked, for which it waits five minutes.
+"""
+
 _DEFAULT_REQUESTS = {
     "rspamd": {"cpu": "250m", "memory": "256Mi"},
     "clamd": {"cpu": "250m", "memory": "1536Mi"},
@@ -88,8 +95,7 @@ def _build_rspamd(valid: ValidMailFilter) -> dict[str, Any]:
     return {
         **_build_container(valid, "rspamd"),
         "ports": _build_ports(valid),
-        # Without a compiled pattern cache a start takes 20 s on one core, minutes on a fifth of one.
-        "startupProbe": {**ping, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 300},
+        "startupProbe": {**ping, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": _LONGEST_START_SECONDS},
         "readinessProbe": {"exec": {"command": [f"{names.PROGRAMS}/probe-rspamd"]}, **_PROBE},
         "livenessProbe": {**ping, "periodSeconds": 15, "timeoutSeconds": 5, "failureThreshold": 6},
         "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},
