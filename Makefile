@@ -24,7 +24,7 @@ soak: setup ## ten minutes of changes (SOAK_MINUTES), two million signatures (SO
 		tests/e2e/test_shared_signatures.py
 
 down: ## remove the demo's cluster and those of tests and measurements
-	@$(CLUSTER) down && MAILFILTER_CLUSTER=test $(CLUSTER) down && MAILFILTER_CLUSTER=bench $(CLUSTER) down
+	@$(CLUSTER) down && MAILFILTER_CLUSTER=test $(CLUSTER) down && MAILFILTER_CLUSTER=test2 $(CLUSTER) down && MAILFILTER_CLUSTER=bench $(CLUSTER) down
 
 setup: ## Python environment, linked as .venv
 	@tests/setup-venv "$(VENV)" && ln -sfn "$(VENV)" .venv
