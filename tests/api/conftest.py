@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.api.filters import Filters
 from tests.api.operator_process import INSTALL, OperatorProcess
-from tests.api.server import CRD, NAMESPACE, ApiServer
+from tests.api.server import CRD, NAMESPACE, ApiServer, wait_established
 from tests.cluster.connection import Connection
 from tests.cluster.fixtures import api_tier
 
@@ -23,7 +23,7 @@ __all__ = ["api_tier", "filters", "mailfilter_api", "operator_process", "rsa_409
 def mailfilter_api(api_tier: Connection) -> ApiServer:
     """Return the API server with the CRD of this checkout; objects are only tried there, never stored."""
     api_tier.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRD}")
-    api_tier.kubectl("wait", "--for=condition=Established", "crd/mailfilters.mailfilter.dev", "--timeout=30s")
+    wait_established(api_tier)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     api_tier.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(namespace))
     return ApiServer(api_tier.kubeconfig)
@@ -42,7 +42,7 @@ def rsa_4096() -> bytes:
 def operator_process(api_tier: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """Return the operator at work, installed as install.yaml says but run as a process."""
     api_tier.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={INSTALL}")
-    api_tier.kubectl("wait", "--for=condition=Established", "crd/mailfilters.mailfilter.dev", "--timeout=30s")
+    wait_established(api_tier)
     process = OperatorProcess(api_tier, tmp_path_factory.mktemp("operator"))
     process.start()
     yield process

@@ -10,6 +10,8 @@ from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from tests.cluster.connection import Connection
+from tests.mail.polling import eventually
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / "mailfilters.mailfilter.dev.yaml"
@@ -32,6 +34,19 @@ class Answer:
     def says(self, name: str, part: str) -> bool:
         """Tell whether the field *name* is complained about with *part* in the message."""
         return any(name == about and part in message for about, message in self.complaints)
+
+
+def wait_established(api: Connection) -> None:
+    """Return when the API server takes MailFilters.
+
+    `kubectl wait` fails on a definition whose conditions are still null, as they are for some milliseconds.
+    """
+    query = '--output=jsonpath={.status.conditions[?(@.type=="Established")].status}'
+
+    def established() -> bool:
+        return api.kubectl("get", "crd", "mailfilters.mailfilter.dev", query) == "True"
+
+    eventually(established, within_seconds=30, what="the definition of MailFilters established")
 
 
 class ApiServer:
